@@ -1,0 +1,36 @@
+# Everything runs in .venv at the root, which the first target that needs it creates.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test check soak bench clean
+
+demo: .venv/.run
+	$(BIN)/kview demo --out runs/demo
+
+test: .venv/.dev
+	$(BIN)/python -m pytest -q
+
+check: .venv/.dev .venv/.typed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+.venv/.run: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) -e .
+	touch $@
+
+.venv/.dev: .venv/.run
+	$(PIP) -e '.[dev]'
+	touch $@
+
+# pyright cannot follow an editable install of mapped folders: tests are typed against a plain one.
+.venv/.typed: .venv/.dev $(wildcard contracts/*.py data/*.py eval/*.py train/*.py cli/*.py)
+	rm -rf .venv/typed build
+	$(PIP) --no-deps --upgrade --target .venv/typed .
+	rm -rf build
+	touch $@
+
+clean:
+	rm -rf .venv build runs *.egg-info

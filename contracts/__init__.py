@@ -1,0 +1,49 @@
+"""Typed, checked K-view batches: the ground floor of kview."""
+
+from .boundary import boundary
+from .embeddings import EmbeddingBatch, EmbeddingRecord, ZViews
+from .encoding import ViewEncoder, encoder_keywords
+from .errors import (
+    CheckpointError,
+    ConfigError,
+    ContractError,
+    KViewError,
+    LabelError,
+    NotFittedError,
+    StoreError,
+    Violation,
+)
+from .install import install_checks
+from .levels import checks, current_level
+from .protocols import Detector, Encoder, KViewSource
+from .rules import IGNORE_LABEL
+from .views import FlatViews, KViewBatch, KViewItem, ResponseLogprobs, restore_views
+
+__all__ = [
+    "IGNORE_LABEL",
+    "CheckpointError",
+    "ConfigError",
+    "ContractError",
+    "Detector",
+    "EmbeddingBatch",
+    "EmbeddingRecord",
+    "Encoder",
+    "FlatViews",
+    "KViewBatch",
+    "KViewError",
+    "KViewItem",
+    "KViewSource",
+    "LabelError",
+    "NotFittedError",
+    "ResponseLogprobs",
+    "StoreError",
+    "ViewEncoder",
+    "Violation",
+    "ZViews",
+    "boundary",
+    "checks",
+    "current_level",
+    "encoder_keywords",
+    "install_checks",
+    "restore_views",
+]

@@ -1,0 +1,90 @@
+"""`@boundary`: a function whose arguments and result are checked on every call."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from types import NoneType
+from typing import Any, ParamSpec, TypeVar, get_type_hints
+
+import torch
+from jaxtyping import jaxtyped
+
+from .contract import accepts, read_all
+from .errors import ContractError
+from .levels import Level, current_level
+from .plan import Plan
+from .report import Report
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+BOUNDARIES: dict[str, Callable[..., Any]] = {}
+"""Every boundary by its full name, so that a test can enumerate them."""
+
+
+def boundary(function: Callable[P, R]) -> Callable[P, R]:
+    """Checks a function's annotated arguments and its result at the level in force.
+
+    Contracts among them (`KViewBatch`, a sequence of `KViewItem`) are checked again, so one that
+    was built at level `off` or changed in place is refused here; all of them share one table of
+    axes with the other tensors and with the result. Costs nothing but a look at the level when
+    checks are off, and steps aside under `torch.compile`.
+
+    Raises:
+        TypeError: the function is a generator or a coroutine, whose call does not do its work.
+        ContractError: on a call, with every violation among the arguments, or in the result.
+    """
+    if inspect.isgeneratorfunction(function) or inspect.iscoroutinefunction(function):
+        raise TypeError(
+            f"{function.__qualname__} is a generator or a coroutine: calling it does no work that "
+            "could be checked; put @boundary on the function that makes each value"
+        )
+    signature = inspect.signature(function)
+    name = f"{function.__module__}.{function.__qualname__}"
+    plans: list[tuple[Plan, Plan]] = []  # filled by the first checked call, when names resolve
+
+    @functools.wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        if torch.compiler.is_compiling():
+            return function(*args, **kwargs)
+        level = current_level()
+        if level == "off":
+            return function(*args, **kwargs)
+        if not plans:
+            plans.append(_compile(function, signature))
+        arguments, result = plans[0]
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        given = {n: bound.arguments[n] for n in arguments.hints}
+        with jaxtyped("context"):
+            if not arguments.accepts(tuple(given.values()), level, accepts):
+                raise _error(name, (arguments, given), level=level)
+            value = function(*args, **kwargs)
+            if not result.accepts((value,) * len(result.hints), level, accepts):
+                raise _error(name, (arguments, given), (result, {"return": value}), level=level)
+        return value
+
+    BOUNDARIES[name] = checked
+    return checked
+
+
+def _compile(function: Callable[..., Any], signature: inspect.Signature) -> tuple[Plan, Plan]:
+    hints = get_type_hints(function, include_extras=True)
+    result = {"return": hints.pop("return")} if hints.get("return") not in (None, NoneType) else {}
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    arguments = {
+        name: hints[name]
+        for name, parameter in signature.parameters.items()
+        # isinstance of a protocol reads its properties, which may be a store's million hashkeys
+        if name in hints
+        and parameter.kind not in variadic
+        and not getattr(hints[name], "_is_protocol", False)
+    }
+    return Plan(arguments), Plan(result)
+
+
+def _error(name: str, *read: tuple[Plan, dict[str, Any]], level: Level) -> ContractError:
+    report = Report(f"{name}(...)")
+    for plan, values in read:
+        read_all(report, plan.hints, values, level)
+    return report.error()

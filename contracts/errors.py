@@ -1,0 +1,81 @@
+"""The error tree.
+
+KViewError
+├── ContractError    (ValueError, jaxtyping.TypeCheckError)  data that breaks its contract
+├── StoreError       (OSError)       a store that is missing, damaged or not understood
+├── LabelError       (ValueError)    labels that do not fit the rows they are for
+├── ConfigError      (ValueError)    a setting that is wrong or cannot take effect
+├── CheckpointError  (RuntimeError)  a checkpoint that is damaged or belongs to another run
+└── NotFittedError   (RuntimeError)  a detector asked for scores before `fit`
+"""
+
+from dataclasses import dataclass
+
+from jaxtyping import TypeCheckError
+
+
+class KViewError(Exception):
+    """Base of every error that kview raises on purpose."""
+
+
+class StoreError(KViewError, OSError):
+    """A store is missing, damaged, or of a kind that is not understood."""
+
+
+class LabelError(KViewError, ValueError):
+    """Labels do not fit the rows they are meant for."""
+
+
+class ConfigError(KViewError, ValueError):
+    """A setting is wrong, or cannot take effect."""
+
+
+class CheckpointError(KViewError, RuntimeError):
+    """A checkpoint is damaged, or belongs to another run."""
+
+
+class NotFittedError(KViewError, RuntimeError):
+    """A detector was asked for scores before it was fitted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One broken rule.
+
+    Attributes:
+        fields: the fields involved; several when sizes disagree, for none is presumed right.
+        rule: short name of the rule: `type`, `rank`, `dtype`, `axis K`, `size`, `value`, ...
+        expected: what the contract asks for.
+        got: what came.
+    """
+
+    fields: tuple[str, ...]
+    rule: str
+    expected: str
+    got: str
+
+    @property
+    def field(self) -> str:
+        """The fields in one string, for messages and look-ups."""
+        return ", ".join(self.fields)
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.rule}: expected {self.expected}, got {self.got}"
+
+
+class ContractError(KViewError, ValueError, TypeCheckError):
+    """Data breaks its contract; the message is the whole report.
+
+    It can be rebuilt from its message alone, which is what a DataLoader worker's error goes
+    through; `violations` is then empty, and the message still names everything.
+
+    Attributes:
+        violations: every broken rule, in the order of the contract's fields.
+    """
+
+    def __init__(self, message: str, violations: tuple[Violation, ...] = ()) -> None:
+        super().__init__(message)
+        self.violations = violations
+
+    def __reduce__(self) -> tuple[type["ContractError"], tuple[str, tuple[Violation, ...]]]:
+        return type(self), (str(self), self.violations)

@@ -1,0 +1,108 @@
+"""What the rooms ask of each other: data sources, encoders and detectors, as protocols."""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol, Self
+
+import numpy as np
+from torch import Tensor
+
+from .embeddings import EmbeddingBatch
+from .views import KViewBatch
+
+
+class KViewSource(Protocol):
+    """Where trainers, evaluators and detection take their batches from.
+
+    Rows are the source's samples, 0 to len - 1. What a batch holds is a pure function of
+    (the source's seed, epoch, step): any number of workers or ranks sees the same samples and views.
+    """
+
+    @property
+    def num_views(self) -> int:
+        """K, the number of views a sample."""
+        ...
+
+    @property
+    def views_repeat(self) -> bool:
+        """Whether views are drawn with replacement."""
+        ...
+
+    @property
+    def layer_ids(self) -> tuple[int, ...]:
+        """The model's layer id at each position that `view_indices` can name."""
+        ...
+
+    @property
+    def hashkeys(self) -> Sequence[str]:
+        """The rows' ids."""
+        ...
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The rows' labels, (N,) int8: 1, 0 or -1."""
+        ...
+
+    @property
+    def response_lengths(self) -> np.ndarray:
+        """The rows' response lengths in tokens, (N,) int32: untruncated where that is known."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever the rows, the labels or the drawing of views change."""
+        ...
+
+    def __len__(self) -> int:
+        """The number of rows, N."""
+        ...
+
+    def batches(
+        self,
+        *,
+        epoch: int,
+        batch_size: int,
+        start_step: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        shuffle: bool = True,
+        balanced: bool = False,
+        num_workers: int = 0,
+        pin_memory: bool = False,
+    ) -> Iterator[KViewBatch]:
+        """The batches of one epoch, from `start_step` on, this rank's share of each.
+
+        Args:
+            epoch: decides the order and the views.
+            batch_size: samples in a batch over all ranks; the last batch may be smaller.
+            start_step: the first batch to give.
+            rank: this process; it gets every world_size-th sample of a batch.
+            world_size: the number of processes; a tail with fewer samples is dropped.
+            shuffle: False gives rows in order, each once.
+            balanced: draws the labelled classes evenly; an epoch keeps its number of samples.
+            num_workers: processes that read ahead.
+            pin_memory: gives batches in pinned memory.
+        """
+        ...
+
+
+class Encoder(Protocol):
+    """Encodes flattened views.
+
+    It is called with the keywords that its signature has: `layer_idx` (M,) and `token_mask` (M, T).
+    """
+
+    def __call__(self, x: Tensor, /, **views: Tensor | None) -> Tensor:
+        """(M, T, H) -> (M, D)."""
+        ...
+
+
+class Detector(Protocol):
+    """Scores samples by their embeddings; higher means more likely hallucinated."""
+
+    def fit(self, reference: EmbeddingBatch) -> Self:
+        """Takes the reference samples; returns itself."""
+        ...
+
+    def score(self, batch: EmbeddingBatch) -> Tensor:
+        """The scores, (B,)."""
+        ...

@@ -1,0 +1,197 @@
+"""The K-view contracts: one sample, a batch, and the batch's views flattened for an encoder."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from . import rules
+from .axes import AtLeast, Len
+from .contract import Contract, Rule, build_unchecked
+from .errors import ContractError, Violation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class ResponseLogprobs(Contract):
+    """Log-probabilities of a response's tokens, with a mask of their own.
+
+    For one sample the leading axes are absent, for a batch they are (B,).
+
+    Attributes:
+        token_ids: vocabulary ids of the response tokens, -1 where there is none.
+        token_logprobs: natural logarithms of their probabilities, NaN where there is none.
+        mask: where a log-probability was recorded.
+        topk_token_ids: ids of the k likeliest tokens, -1 where there is none; or None.
+        topk_logprobs: their log-probabilities, NaN where there is none; or None.
+    """
+
+    token_ids: Int[Tensor, "*batch R"]
+    token_logprobs: Float[Tensor, "*batch R"]
+    mask: Bool[Tensor, "*batch R"]
+    topk_token_ids: Int[Tensor, "*batch R k"] | None = None
+    topk_logprobs: Float[Tensor, "*batch R k"] | None = None
+
+
+_SAMPLE_RULES = (
+    rules.hashkeys(),
+    rules.labels(),
+    rules.not_negative("input_length"),
+    rules.indices_not_negative(),
+    rules.indices_distinct(),
+    rules.mask_keeps_a_token(),
+    rules.one_device(
+        "halu", "views_activations", "view_indices", "input_length", "token_mask", "logprobs"
+    ),
+    rules.finite("views_activations"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class KViewItem(Contract):
+    """One response seen as K views.
+
+    Attributes:
+        hashkey: the sample's id.
+        halu: 1 hallucinated, 0 not, -1 unlabelled.
+        views_activations: the activations of K layers.
+        view_indices: their positions in `relevant_layers`.
+        input_length: number of prompt tokens.
+        all_activations: every layer's activations where they were asked for, else empty.
+        token_mask: where a response token is real; None where all are.
+        logprobs: log-probabilities of the response tokens, or None.
+        views_repeat: views were drawn with replacement, so indices may repeat.
+    """
+
+    hashkey: str
+    halu: Float[Tensor, ""] | Bool[Tensor, ""] | Int[Tensor, ""]
+    views_activations: Annotated[Float[Tensor, "K T H"], AtLeast(K=2, T=1, H=1)]
+    view_indices: Int[Tensor, " K"]
+    input_length: int
+    all_activations: list[Float[Tensor, "T H"]] = field(default_factory=list)
+    token_mask: Bool[Tensor, " T"] | None = None
+    logprobs: ResponseLogprobs | None = None
+    views_repeat: bool = False
+
+    rules: ClassVar[tuple[Rule, ...]] = (*_SAMPLE_RULES, rules.logprobs_lead())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class FlatViews(Contract):
+    """The M = B*K views of a batch as an encoder takes them, sample by sample.
+
+    Attributes:
+        x: the activations.
+        layer_idx: position of each view's layer in `relevant_layers`, or None.
+        token_mask: where a token is real, or None where all are.
+    """
+
+    x: Annotated[Float[Tensor, "M T H"], AtLeast(M=1, T=1, H=1)]
+    layer_idx: Int[Tensor, " M"] | None = None
+    token_mask: Bool[Tensor, "M T"] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class KViewBatch(Contract):
+    """B responses seen as K views each: the one batch that everything takes.
+
+    Attributes:
+        hashkey: the samples' ids; an id may repeat in a batch.
+        halu: 1 hallucinated, 0 not, -1 unlabelled.
+        views_activations: the activations; padding is zeros.
+        view_indices: positions of the views' layers in `relevant_layers`, or None.
+        input_length: number of prompt tokens.
+        token_mask: where a response token is real; None where all are.
+        logprobs: log-probabilities of the response tokens, or None.
+        views_repeat: views were drawn with replacement, so a sample's indices may repeat.
+    """
+
+    hashkey: Annotated[list[str], Len("B")]
+    halu: Float[Tensor, " B"]
+    views_activations: Annotated[Float[Tensor, "B K T H"], AtLeast(B=1, K=2, T=1, H=1)]
+    view_indices: Int[Tensor, "B K"] | None = None
+    input_length: Int[Tensor, " B"]
+    token_mask: Bool[Tensor, "B T"] | None = None
+    logprobs: ResponseLogprobs | None = None
+    views_repeat: bool = False
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        *_SAMPLE_RULES,
+        rules.logprobs_lead("B"),
+        rules.one_label_a_hashkey(),
+    )
+
+    def __len__(self) -> int:
+        """The number of samples, B."""
+        return len(self.hashkey)
+
+    @property
+    def num_views(self) -> int:
+        """K."""
+        return self.views_activations.shape[1]
+
+    def flatten(self) -> FlatViews:
+        """The views as (M, T, H), M = B*K, sample by sample: a reshape, no copy of activations."""
+        x = self.views_activations.flatten(0, 1)  # (B*K, T, H)
+        layer_idx = None if self.view_indices is None else self.view_indices.flatten()
+        mask = self.token_mask
+        if mask is not None:
+            mask = mask.repeat_interleave(self.num_views, dim=0)  # (B*K, T)
+        return build_unchecked(FlatViews, {"x": x, "layer_idx": layer_idx, "token_mask": mask})
+
+    def unbatch(self) -> list[KViewItem]:
+        """The samples one by one; tensors are views into the batch's."""
+        indices = self.view_indices
+        if indices is None:
+            raise ContractError(
+                "unbatch() needs view_indices, which an item must have; this batch has none",
+                (Violation(("view_indices",), "missing", "Int (B, K)", "None"),),
+            )
+        return [
+            KViewItem(
+                hashkey=self.hashkey[b],
+                halu=self.halu[b],
+                views_activations=self.views_activations[b],
+                view_indices=indices[b],
+                input_length=int(self.input_length[b]),
+                token_mask=None if self.token_mask is None else self.token_mask[b],
+                logprobs=None if self.logprobs is None else select(self.logprobs, b),
+                views_repeat=self.views_repeat,
+            )
+            for b in range(len(self))
+        ]
+
+
+def select(logprobs: ResponseLogprobs, b: int) -> ResponseLogprobs:
+    """Sample b of a batch's log-probabilities."""
+    values = {n: getattr(logprobs, n) for n in logprobs.keys()}
+    return build_unchecked(
+        ResponseLogprobs, {n: None if v is None else v[b] for n, v in values.items()}
+    )
+
+
+def restore_views(z: Float[Tensor, "M D"], num_views: int) -> Float[Tensor, "B K D"]:
+    """Undoes `KViewBatch.flatten` for embeddings.
+
+    Args:
+        z: embeddings of flattened views, (M, D), M = B*K, sample by sample.
+        num_views: K.
+
+    Returns:
+        (B, K, D), sharing memory with `z` where it is contiguous.
+
+    Raises:
+        ContractError: `z` has not two axes, or M is no multiple of K.
+    """
+    if torch.compiler.is_compiling():
+        return z.reshape(-1, num_views, z.shape[-1])
+    if z.ndim != 2 or num_views < 1 or z.shape[0] % num_views:
+        violation = Violation(
+            ("z",),
+            "size of M",
+            f"(M, D) with M a multiple of num_views={num_views}",
+            f"{tuple(z.shape)}",
+        )
+        raise ContractError(f"restore_views: {violation}", (violation,))
+    return z.reshape(z.shape[0] // num_views, num_views, z.shape[1])
