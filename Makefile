@@ -11,6 +11,9 @@ demo: .venv/.run
 test: .venv/.dev
 	$(BIN)/python -m pytest -q
 
+soak: .venv/.dev
+	$(BIN)/python -m pytest -q -m soak
+
 check: .venv/.dev .venv/.typed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
