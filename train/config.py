@@ -1,0 +1,221 @@
+"""The trainers' settings: frozen, documented, validated once."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+from ..contracts import IGNORE_LABEL, ConfigError
+
+Monitor = Literal["val_loss", "val_intra_cos", "val_intra_inter_margin", "train_loss"]
+
+# They change how a run is carried out, never what comes out of it: a resume may change them.
+OPERATIONAL = frozenset(
+    (
+        *("num_workers", "pin_memory", "checkpoint_every_steps", "snapshot_every_epochs"),
+        *("keep_snapshots", "accelerator", "devices"),
+    )
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContrastiveTrainerConfig:
+    """Settings of a contrastive run.
+
+    Raises:
+        ConfigError: a value is out of range, or cannot take effect beside the others.
+    """
+
+    num_views: int = 4
+    """Views a sample, K >= 2: how many layers of a response are contrasted at once."""
+
+    view_sampling_with_replacement: bool = False
+    """Draw views with replacement, so that a layer may come twice."""
+
+    batch_size: int = 64
+    """Samples a step, B, over all processes; a step encodes B*K views."""
+
+    max_epochs: int = 20
+    """Passes over the training rows."""
+
+    lr: float = 1e-3
+    """Peak learning rate of AdamW."""
+
+    weight_decay: float = 1e-2
+    """Decoupled weight decay of AdamW."""
+
+    lr_schedule: Literal["constant", "cosine"] = "cosine"
+    """What the learning rate does after the warm-up: stays, or falls to `min_lr` as a cosine."""
+
+    min_lr: float = 0.0
+    """Where the cosine ends."""
+
+    warmup_steps: int = 0
+    """Optimiser steps over which the learning rate rises from zero."""
+
+    temperature: float = 0.07
+    """Temperature tau of the loss."""
+
+    base_temperature: float | None = None
+    """The loss is scaled by temperature / base_temperature; None: by one."""
+
+    same_sample_weight: float = 1.0
+    """Weight of the pairs of views of one sample among the positives."""
+
+    same_class_weight: float = 1.0
+    """Weight of the pairs of views of two samples with one label among the positives."""
+
+    use_labels: bool = True
+    """Whether samples with one label attract each other; False is SimCLR over K views."""
+
+    ignore_label: int = IGNORE_LABEL
+    """Label of samples that attract nothing but their own views."""
+
+    train_forward_chunk_views: int | None = None
+    """Encode this many views of each sample at a time, recomputing them in the backward pass."""
+
+    accumulate_steps: int = 1
+    """Batches a optimiser step; each keeps a contrast set of its own, so it is another loss."""
+
+    clip_norm: float | None = None
+    """Largest norm of the gradient; None: not clipped."""
+
+    precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true"
+    """Precision of the encoder, in Fabric's words; the loss computes in at least float32."""
+
+    compile: bool = False
+    """Run the encoder through `torch.compile`."""
+
+    balanced_sampling: bool = False
+    """Draw the classes evenly; an epoch keeps its number of samples."""
+
+    monitor: Monitor | None = None
+    """Figure that chooses the best checkpoint; None: val_loss if there is a val source."""
+
+    early_stopping_patience: int | None = None
+    """Stop after this many epochs in which `monitor` has not improved; None: never."""
+
+    seed: int = 42
+    """Seed of the order, of dropout and of whatever else is random in training."""
+
+    checkpoint_every_steps: int | None = None
+    """Write checkpoints/last.ckpt every so many steps; None: at the end of an epoch only."""
+
+    snapshot_every_epochs: int | None = None
+    """Keep a checkpoint of its own every so many epochs; None: none."""
+
+    keep_snapshots: int | None = None
+    """How many of the newest snapshots to keep; None: all."""
+
+    num_workers: int = 0
+    """Processes that read ahead."""
+
+    pin_memory: bool = False
+    """Read into pinned memory, for asynchronous copies to a GPU."""
+
+    accelerator: str = "auto"
+    """Device, in Fabric's words: auto, cpu, cuda, mps."""
+
+    devices: int = 1
+    """Processes on this machine; under torchrun its own number counts."""
+
+    def __post_init__(self) -> None:
+        at_least = {
+            "num_views": 2,
+            "batch_size": 1,
+            "max_epochs": 1,
+            "warmup_steps": 0,
+            "accumulate_steps": 1,
+            "train_forward_chunk_views": 1,
+            "early_stopping_patience": 1,
+            "checkpoint_every_steps": 1,
+            "snapshot_every_epochs": 1,
+            "keep_snapshots": 1,
+            "num_workers": 0,
+            "devices": 1,
+            "seed": 0,
+        }
+        for name, least in at_least.items():
+            value = getattr(self, name)
+            _require(value is None or value >= least, f"{name}={value} must be at least {least}")
+        for name in ("lr", "temperature", "base_temperature", "clip_norm"):
+            value = getattr(self, name)
+            _require(value is None or value > 0, f"{name}={value} must be greater than 0")
+        for name in ("weight_decay", "min_lr", "same_sample_weight", "same_class_weight"):
+            value = getattr(self, name)
+            _require(value >= 0, f"{name}={value} must not be negative")
+        self._require_effect()
+
+    def _require_effect(self) -> None:
+        chunk, weights = (
+            self.train_forward_chunk_views,
+            (self.same_sample_weight, self.same_class_weight),
+        )
+        _require(
+            chunk is None or chunk < self.num_views,
+            f"train_forward_chunk_views={chunk} has no effect unless it is below "
+            f"num_views={self.num_views}; lower it or leave it out",
+        )
+        _require(
+            self.lr_schedule == "cosine" or self.min_lr == 0,
+            f"min_lr={self.min_lr} has no effect with lr_schedule='constant'; leave one out",
+        )
+        _require(self.min_lr <= self.lr, f"min_lr={self.min_lr} exceeds lr={self.lr}")
+        _require(
+            self.keep_snapshots is None or self.snapshot_every_epochs is not None,
+            "keep_snapshots has no effect without snapshot_every_epochs; set both or neither",
+        )
+        _require(
+            any(weights), "same_sample_weight and same_class_weight are both 0: nothing attracts"
+        )
+        _require(
+            self.use_labels or self.same_class_weight == 1.0,
+            f"same_class_weight={self.same_class_weight} has no effect with use_labels=False",
+        )
+
+    @classmethod
+    def from_dict(cls, settings: Mapping[str, Any]) -> Self:
+        """Builds a config from a mapping such as a run's config.json holds.
+
+        Raises:
+            ConfigError: a key is no setting, or a value is wrong.
+        """
+        known = {f.name for f in dataclasses.fields(cls)}
+        unknown = sorted(set(settings) - known)
+        if unknown:
+            raise ConfigError(
+                f"unknown settings {', '.join(unknown)}; {cls.__name__} has "
+                f"{', '.join(sorted(known))}"
+            )
+        return cls(**settings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as JSON values."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerAwareContrastiveTrainerConfig(ContrastiveTrainerConfig):
+    """Settings of a contrastive run whose encoder is told each view's layer."""
+
+    calibrate: bool = True
+    """Measure each layer's mean and scale on the training rows before the first step."""
+
+    calibration_batches: int | None = None
+    """Batches to measure on; None: one whole epoch."""
+
+    def __post_init__(self) -> None:
+        ContrastiveTrainerConfig.__post_init__(self)
+        batches = self.calibration_batches
+        _require(
+            batches is None or batches >= 1, f"calibration_batches={batches} must be at least 1"
+        )
+        _require(
+            self.calibrate or batches is None,
+            f"calibration_batches={batches} has no effect with calibrate=False",
+        )
+
+
+def _require(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise ConfigError(otherwise)
