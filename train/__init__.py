@@ -6,8 +6,8 @@ from .config import ContrastiveTrainerConfig, LayerAwareContrastiveTrainerConfig
 from .contrastive import ContrastiveTrainer, LayerAwareContrastiveTrainer
 from .encoders import ProgressiveCompressor
 from .export import load_encoder, save_encoder
+from .figures import EpochFigures, FitResult
 from .layer_aware import Conditioning, LayerAwareProgressiveCompressor
-from .loop import EpochFigures, FitResult
 from .run import RunFolder
 from .step import StepOutput
 from .supcon import SupConLoss, supcon_loss

@@ -8,7 +8,7 @@ from ..contracts import KViewSource
 from .buffered import BufferedSource
 from .config import ContrastiveTrainerConfig, LayerAwareContrastiveTrainerConfig
 from .contrastive import ContrastiveTrainer, LayerAwareContrastiveTrainer
-from .loop import FitResult
+from .figures import FitResult
 
 
 def make_trainer(

@@ -18,11 +18,12 @@ from ..contracts import (
     ZViews,
     boundary,
 )
-from ..eval.metrics import KViewMetrics
-from ..eval.sample_ids import sample_ids
+from ..eval import KViewMetrics, sample_ids
 from .calibration import Calibration
 from .config import ContrastiveTrainerConfig, LayerAwareContrastiveTrainerConfig
-from .loop import FitResult, Loop
+from .figures import FitResult
+from .layer_aware import LayerAwareProgressiveCompressor
+from .loop import Loop
 from .run import RunFolder
 from .step import StepOutput, encode_in_chunks, require_finite
 from .supcon import SupConLoss
@@ -114,7 +115,7 @@ class ContrastiveTrainer:
             None if resume_from is None else Path(resume_from)
         )
 
-    def prepare(self, train_source: KViewSource, device: torch.device) -> None:
+    def prepare(self, train_source: KViewSource) -> None:
         """Called once by a fresh fit, before the first step."""
 
     def use(self, module: Callable[..., Tensor], source: KViewSource) -> None:
@@ -172,14 +173,20 @@ class LayerAwareContrastiveTrainer(ContrastiveTrainer):
         self.calibration_batches = config.calibration_batches
         self.calibration: Calibration | None = None
 
-    def prepare(self, train_source: KViewSource, device: torch.device) -> None:
+    def prepare(self, train_source: KViewSource) -> None:
         """Calibrates the encoder on the first epoch's batches."""
         if not self.calibrates:
             return
+        encoder = self.encoder
+        if not isinstance(encoder, LayerAwareProgressiveCompressor):
+            raise ConfigError(
+                f"{type(encoder).__name__} cannot be calibrated; set calibrate=False for an "
+                "encoder of your own"
+            )
         batches = train_source.batches(
             epoch=0, batch_size=self.config.batch_size, num_workers=self.config.num_workers
         )
-        self.calibration = self.encoder.calibrate(
+        self.calibration = encoder.calibrate(
             batches, max_batches=self.calibration_batches, layer_ids=train_source.layer_ids
         )
 

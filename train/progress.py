@@ -1,16 +1,14 @@
 """A progress bar for training, on stderr."""
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
+from .figures import EpochFigures
 from .step import StepOutput
-
-if TYPE_CHECKING:
-    from .loop import EpochFigures
 
 
 class Progress:
@@ -63,7 +61,7 @@ class Progress:
             self._task, advance=1, loss=f"{float(output.loss.detach()):.4f}", rate=rate
         )
 
-    def figures(self, figures: "EpochFigures") -> None:
+    def figures(self, figures: EpochFigures) -> None:
         """An epoch is done."""
         shown = {
             "loss": figures.train_loss,
