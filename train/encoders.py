@@ -82,7 +82,7 @@ def masked_mean(x: Tensor, token_mask: Tensor | None) -> Tensor:
     """The mean over the real tokens: (M, T, D), (M, T) -> (M, D)."""
     if token_mask is None:
         return x.mean(1)
-    kept = torch.where(token_mask[:, :, None], x, 0)  # padding may hold anything, NaN too
+    kept = torch.where(token_mask[:, :, None], x, 0)
     return kept.sum(1) / token_mask.sum(1, keepdim=True)
 
 
