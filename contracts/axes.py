@@ -1,6 +1,8 @@
-"""Markers that put a size rule next to a jaxtyping annotation, in `Annotated[...]`."""
+"""Axes: markers that put a size rule next to an annotation, and the table that binds letters."""
 
-from jaxtyping import Shaped
+from contextlib import AbstractContextManager
+
+from jaxtyping import Shaped, jaxtyped  # pyright: ignore[reportUnknownVariableType]
 
 
 class Length:
@@ -18,7 +20,7 @@ class Len:
 
     def __init__(self, axis: str) -> None:
         self.axis = axis
-        self.hint = Shaped[Length, axis]
+        self.array: type = Shaped[Length, axis]  # pyright: ignore[reportAttributeAccessIssue]
 
 
 class AtLeast:
@@ -26,3 +28,8 @@ class AtLeast:
 
     def __init__(self, **sizes: int) -> None:
         self.sizes = sizes
+
+
+def one_table() -> AbstractContextManager[None]:
+    """A context in which one axis letter stands for one size, with nothing bound yet."""
+    return jaxtyped("context")

@@ -3,12 +3,12 @@
 import functools
 import inspect
 from collections.abc import Callable
-from types import NoneType
-from typing import Any, ParamSpec, TypeVar, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, ParamSpec, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import torch
-from jaxtyping import jaxtyped
 
+from .axes import one_table
 from .contract import accepts, read_all
 from .errors import ContractError
 from .levels import Level, current_level
@@ -56,7 +56,7 @@ def boundary(function: Callable[P, R]) -> Callable[P, R]:
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
         given = {n: bound.arguments[n] for n in arguments.hints}
-        with jaxtyped("context"):
+        with one_table():
             if not arguments.accepts(tuple(given.values()), level, accepts):
                 raise _error(name, (arguments, given), level=level)
             value = function(*args, **kwargs)
@@ -64,23 +64,29 @@ def boundary(function: Callable[P, R]) -> Callable[P, R]:
                 raise _error(name, (arguments, given), (result, {"return": value}), level=level)
         return value
 
-    BOUNDARIES[name] = checked
+    if "<locals>" not in name:
+        BOUNDARIES[name] = checked
     return checked
 
 
 def _compile(function: Callable[..., Any], signature: inspect.Signature) -> tuple[Plan, Plan]:
     hints = get_type_hints(function, include_extras=True)
-    result = {"return": hints.pop("return")} if hints.get("return") not in (None, NoneType) else {}
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     arguments = {
         name: hints[name]
         for name, parameter in signature.parameters.items()
-        # isinstance of a protocol reads its properties, which may be a store's million hashkeys
-        if name in hints
-        and parameter.kind not in variadic
-        and not getattr(hints[name], "_is_protocol", False)
+        if name in hints and parameter.kind not in variadic and _is_checkable(hints[name])
     }
+    result = {n: hints[n] for n in ("return",) if n in hints and _is_checkable(hints[n])}
     return Plan(arguments), Plan(result)
+
+
+def _is_checkable(hint: Any) -> bool:
+    if hint in (Self, None, NoneType):
+        return False
+    # isinstance of a protocol reads its properties, which may be a store's million hashkeys
+    parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    return not any(getattr(part, "_is_protocol", False) for part in parts)
 
 
 def _error(name: str, *read: tuple[Plan, dict[str, Any]], level: Level) -> ContractError:

@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, fields
+from difflib import get_close_matches
 from functools import cache
 from operator import attrgetter
-from typing import Any, ClassVar, Self, TypeVar, get_type_hints
+from typing import Any, ClassVar, Self, TypeVar, cast, get_type_hints
 
 import torch
-from jaxtyping import jaxtyped
 from torch import Tensor
 
+from .axes import one_table
 from .levels import Level, current_level
 from .plan import Hint, Plan, Planned
 from .report import Report, describe
@@ -25,7 +26,7 @@ class Rule:
         fields: the fields it reads; it is skipped while one of them is malformed.
         name: its short name.
         expected: what the contract asks for.
-        holds: whether a contract keeps it.
+        holds: whether a contract keeps it; the fields may still disagree on their sizes.
         got: what came, asked for only where it does not hold.
         full: checked at level `full` only.
         reads_values: it reads tensors' values, so below `full` it runs on the CPU only.
@@ -44,7 +45,8 @@ class Contract(Planned):
     """Checked construction, device moves, and strict, read-only access by name.
 
     A subclass is a frozen, slotted, keyword-only dataclass with jaxtyping annotations; its `rules`
-    say what annotations cannot. `batch["halu"]` and `dict(batch)` read the fields.
+    say what annotations cannot. All its tensors are on one device. `batch["halu"]` and
+    `dict(batch)` read the fields.
     """
 
     __slots__ = ()
@@ -74,7 +76,9 @@ class Contract(Planned):
         for name in missing:
             report.add((name,), "missing key", "a value", "no such key")
         for name in unknown:
-            report.add((str(name),), "unknown key", f"only {', '.join(known)}", repr(name))
+            near = get_close_matches(str(name), known, 1)
+            meant = f" (did you mean {near[0]}?)" if near else ""
+            report.add((str(name),), "unknown key", f"only {', '.join(known)}", f"{name!r}{meant}")
         present = {n: mapping[n] for n in known if n in mapping}
         read_all(report, _plan(cls).hints, present, current_level())
         raise report.error()
@@ -93,15 +97,20 @@ class Contract(Planned):
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields exchanged, checked like any other."""
-        return type(self)(**{**dict(self), **changes})
+        return type(self).from_dict({**dict(self), **changes})
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
-        """A copy with every tensor on `device`; nothing checked changes, so nothing is re-checked."""
-        return self._map(lambda x: x.to(device, non_blocking=non_blocking))
+        """A copy with every tensor on `device`: nothing checked changes, nothing is re-checked."""
+        target = torch.device(device)  # a dtype here would cast indices and masks too
+        return self.map_tensors(lambda x: x.to(target, non_blocking=non_blocking))
 
     def pin_memory(self) -> Self:
         """A copy with every tensor in pinned memory, for asynchronous copies to a GPU."""
-        return self._map(lambda x: x.pin_memory())
+        return self.map_tensors(lambda x: x.pin_memory())
+
+    def map_tensors(self, change: Callable[[Tensor], Tensor]) -> Self:
+        """A copy with every tensor changed, unchecked: `change` keeps shapes, dtypes and values."""
+        return build_unchecked(type(self), {n: _map(getattr(self, n), change) for n in self.keys()})
 
     def equals(self, other: object) -> bool:
         """Whether `other` is the same contract with the same values; NaN equals NaN."""
@@ -113,9 +122,9 @@ class Contract(Planned):
         inside = ", ".join(f"{n}={describe(getattr(self, n))}" for n in self.keys())
         return f"{type(self).__name__}({inside})"
 
-    def _map(self, change: Callable[[Tensor], Tensor]) -> Self:
-        values = {n: _map_tensors(getattr(self, n), change) for n in self.keys()}
-        return build_unchecked(type(self), values)
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """For IPython and hypothesis, which print a dataclass's values otherwise."""
+        printer.text(repr(self))
 
 
 def build_unchecked(cls: type[C], values: Mapping[str, Any]) -> C:
@@ -132,32 +141,38 @@ def validate(contract: Contract, level: Level) -> None:
     Raises:
         ContractError: with every violation, not only the first.
     """
-    with jaxtyped("context"):
-        accepted = accepts(contract, level)
-    if not accepted:
+    if not _accepts_apart(contract, level):
         report = Report(type(contract).__name__)
         collect(report, contract, level)
         raise report.error()
 
 
 def accepts(contract: Contract, level: Level) -> bool:
-    """The fast answer; binds the contract's axes in the jaxtyping context of the caller."""
+    """The fast answer; binds the contract's axes on the table that the caller holds."""
     cls = type(contract)
-    return _plan(cls).accepts(_values(cls)(contract), level, accepts) and all(
-        rule.holds(contract) for rule in cls.rules if _applies(rule, contract, level)
-    )
+    values = _values(cls)(contract)
+    if not _plan(cls).accepts(values, level, _accepts_apart):
+        return False
+    devices = {x.device for x in tensors_in(values)}
+    if len(devices) > 1:
+        return False
+    rules = _rules(cls, level == "full", _is_readable(devices, level))
+    return all(rule.holds(contract) for rule in rules)
 
 
 def collect(report: Report, contract: Contract, level: Level, prefix: str = "") -> None:
     """The slow answer: adds every violation of one contract to the report."""
     hints = _plan(type(contract)).hints
     values = {n: getattr(contract, n) for n in hints}
-    malformed = read_all(report, hints, values, level, prefix)
+    malformed = read_all(report, hints, values, level, prefix, apart=True)
+    _read_devices(report, values, prefix)
     for rule in contract.rules:
         names = tuple(prefix + n for n in rule.fields)
+        devices = {x.device for n in rule.fields for x in tensors_in(values[n])}
         if (
             malformed.isdisjoint(names)
-            and _applies(rule, contract, level)
+            and (level == "full" or not rule.full)
+            and (_is_readable(devices, level) or not rule.reads_values)
             and not rule.holds(contract)
         ):
             report.add(names, rule.name, rule.expected, rule.got(contract))
@@ -169,17 +184,49 @@ def read_all(
     values: Mapping[str, Any],
     level: Level,
     prefix: str = "",
+    *,
+    apart: bool = False,
 ) -> set[str]:
-    """Reads named values into the report; returns the names of those that are malformed."""
+    """Reads named values into the report; returns the names of those that are malformed.
+
+    Args:
+        apart: contracts among the values have axes of their own.
+    """
+
+    def nested(inner: Any, path: str) -> None:
+        if apart:
+            with report.apart(path):
+                collect(report, inner, level, f"{path}.")
+        else:
+            collect(report, inner, level, f"{path}.")
+
     before = len(report.violations)
     for name, value in values.items():
-        report.read(
-            prefix + name,
-            hints[name],
-            value,
-            lambda inner, path: collect(report, inner, level, f"{path}."),
-        )
+        report.read(prefix + name, hints[name], value, nested)
     return {n for v in report.violations[before:] for f in v.fields for n in _path(f)}
+
+
+def tensors_in(value: Any) -> list[Tensor]:
+    """Every tensor in a field's value, in order."""
+    found: list[Tensor] = []
+    _gather(value, found)
+    return found
+
+
+def _gather(value: Any, found: list[Tensor]) -> None:
+    if isinstance(value, Tensor):
+        found.append(value)
+    elif isinstance(value, Contract):
+        _gather(_values(type(value))(value), found)
+    elif isinstance(value, list | tuple):
+        for item in cast(list[Any] | tuple[Any, ...], value):
+            if not isinstance(item, str):
+                _gather(item, found)
+
+
+def _accepts_apart(contract: Contract, level: Level) -> bool:
+    with one_table():
+        return accepts(contract, level)
 
 
 @cache
@@ -190,37 +237,39 @@ def _plan(cls: type[Contract]) -> Plan:
 
 @cache
 def _values(cls: type[Contract]) -> Callable[[Contract], tuple[Any, ...]]:
-    return attrgetter(*_plan(cls).hints)
+    names = list(_plan(cls).hints)
+    return attrgetter(*names) if len(names) > 1 else lambda c: (getattr(c, names[0]),)
 
 
-def _applies(rule: Rule, contract: Contract, level: Level) -> bool:
-    if rule.full and level != "full":
-        return False
-    if not rule.reads_values:
-        return True
-    devices = {x.device.type for n in rule.fields for x in tensors_in(getattr(contract, n))}
-    return "meta" not in devices and (level == "full" or devices <= {"cpu"})
+@cache
+def _rules(cls: type[Contract], full: bool, readable: bool) -> tuple[Rule, ...]:
+    return tuple(r for r in cls.rules if (full or not r.full) and (readable or not r.reads_values))
 
 
-def tensors_in(value: Any) -> Iterator[Tensor]:
-    """Every tensor in a field's value."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, Contract):
-        for name in value.keys():
-            yield from tensors_in(getattr(value, name))
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from tensors_in(item)
+def _is_readable(devices: set[torch.device], level: Level) -> bool:
+    """Whether values may be looked at: below `full` not where that would wait for a device."""
+    kinds = {device.type for device in devices}
+    return "meta" not in kinds and (level == "full" or kinds <= {"cpu"})
 
 
-def _map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+def _read_devices(report: Report, values: Mapping[str, Any], prefix: str) -> None:
+    found: dict[str, list[str]] = {}
+    for name, value in values.items():
+        for device in dict.fromkeys(str(x.device) for x in tensors_in(value)):
+            found.setdefault(device, []).append(prefix + name)
+    if len(found) > 1:
+        names = tuple(prefix + n for n, v in values.items() if tensors_in(v))
+        got = "; ".join(f"{', '.join(where)} on {device}" for device, where in found.items())
+        report.add(names, "device", "one device for all tensors", got)
+
+
+def _map(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(value, Tensor):
         return change(value)
     if isinstance(value, Contract):
-        return value._map(change)
+        return value.map_tensors(change)
     if isinstance(value, list):
-        return [_map_tensors(v, change) for v in value]
+        return [_map(v, change) for v in cast(list[Any], value)]
     return value
 
 
@@ -228,11 +277,19 @@ def _equal(a: Any, b: Any) -> bool:
     if isinstance(a, Contract):
         return a.equals(b)
     if isinstance(a, Tensor):
-        if not isinstance(b, Tensor) or a.dtype != b.dtype or a.shape != b.shape:
-            return False
-        return torch.allclose(a, b, rtol=0, atol=0, equal_nan=True)
+        alike = isinstance(b, Tensor) and (a.dtype, a.shape, a.device) == (
+            b.dtype,
+            b.shape,
+            b.device,
+        )
+        return alike and bool(((a == b) | ((a != a) & (b != b))).all())  # NaN differs from itself
     if isinstance(a, list):
-        return isinstance(b, list) and len(a) == len(b) and all(map(_equal, a, b))
+        left = cast(list[Any], a)
+        return (
+            isinstance(b, list)
+            and len(left) == len(right := cast(list[Any], b))
+            and all(map(_equal, left, right))
+        )
     return a == b
 
 

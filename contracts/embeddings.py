@@ -14,7 +14,7 @@ from .contract import Contract, Rule
 ZViews = Annotated[Float[Tensor, "B K D"], AtLeast(B=1, K=2, D=1)]
 """The embeddings of B samples with K views each, as an argument of a boundary."""
 
-_RULES = (rules.hashkeys(), rules.labels(), rules.one_device("z_views", "halu"))
+_RULES = (rules.hashkeys(), rules.labels(), rules.finite("z_views"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -31,7 +31,7 @@ class EmbeddingRecord(Contract):
     hashkey: str | None = None
     halu: Float[Tensor, ""] | None = None
 
-    rules: ClassVar[tuple[Rule, ...]] = (*_RULES, rules.finite("z_views"))
+    rules: ClassVar[tuple[Rule, ...]] = _RULES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -48,11 +48,8 @@ class EmbeddingBatch(Contract):
     hashkey: Annotated[list[str], Len("B")] | None = None
     halu: Float[Tensor, " B"] | None = None
 
-    rules: ClassVar[tuple[Rule, ...]] = (
-        *_RULES,
-        rules.finite("z_views"),
-        rules.one_label_a_hashkey(),
-    )
+    is_batch: ClassVar[bool] = True
+    rules: ClassVar[tuple[Rule, ...]] = (*_RULES, rules.one_label_a_hashkey())
 
     def __len__(self) -> int:
         """The number of samples, B."""

@@ -44,7 +44,7 @@ class Violation:
 
     Attributes:
         fields: the fields involved; several when sizes disagree, for none is presumed right.
-        rule: short name of the rule: `type`, `rank`, `dtype`, `axis K`, `size`, `value`, ...
+        rule: short name of the rule: `type`, `rank`, `dtype`, `axis K`, `size of K`, ...
         expected: what the contract asks for.
         got: what came.
     """
@@ -56,11 +56,13 @@ class Violation:
 
     @property
     def field(self) -> str:
-        """The fields in one string, for messages and look-ups."""
+        """The fields in one string."""
         return ", ".join(self.fields)
 
     def __str__(self) -> str:
-        return f"{self.field}: {self.rule}: expected {self.expected}, got {self.got}"
+        several = len(self.fields) > 1  # which the rule then names itself, each with what it has
+        subject = "" if several else f"{self.field}: "
+        return f"{subject}{self.rule}: expected {self.expected}, got {self.got}"
 
 
 class ContractError(KViewError, ValueError, TypeCheckError):

@@ -1,7 +1,7 @@
 """How much is checked: `off`, `shape` or `full`."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Literal, cast, get_args
@@ -24,11 +24,11 @@ def current_level() -> Level:
 
 
 @contextmanager
-def checks(level: Level) -> Iterator[None]:
+def checks(level: Level) -> Generator[None, None, None]:
     """Sets the level inside a `with` block, for this thread and the processes it forks.
 
     Blocks nest. Spawned processes and new threads do not inherit the block; the environment
-    variable KVIEW_CHECKS reaches all of them, and kview's own loader hands its level to its workers.
+    variable KVIEW_CHECKS reaches all of them, and kview's own loader hands its level to workers.
 
     Args:
         level: `off`; `shape` for shapes, dtypes, lengths and cheap value rules; `full` for every

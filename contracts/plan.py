@@ -2,42 +2,57 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, cast, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Union, cast, get_args, get_origin
 
 from jaxtyping import AbstractArray
+from torch import Tensor
 
-from .axes import AtLeast, Len, Length
+from .axes import AtLeast, Len, Length, one_table
 from .levels import Level
 
 
 class Planned:
-    """Marks a type that brings a plan of its own: the contracts."""
+    """Marks a type that brings a plan of its own: the contracts.
+
+    Attributes:
+        is_batch: in a sequence each one has sizes of its own; samples in a sequence share theirs.
+    """
 
     __slots__ = ()
+    is_batch: ClassVar[bool] = False
 
 
 class Hint:
     """One annotation taken apart: its alternatives, its markers, whether None will do.
 
     Attributes:
+        annotation: the whole of it.
+        outside: the same without what lists hold, which beartype would sample at random.
         arrays: the jaxtyping alternatives.
-        types: the other alternatives, None apart.
+        contracts: the alternatives that are contracts.
+        types: all other alternatives, None apart.
         element: what a list or sequence holds, or None.
-        contract: the contract it is, or is a sequence of, or None.
+        parts: what a tuple of fixed length holds, or None.
         minimum: smallest sizes by axis.
         length: the axis that a list's length is, or None.
+
+    Raises:
+        TypeError: a contract hides where it could not be checked, as in `dict[str, KViewBatch]`.
     """
 
     def __init__(self, annotation: Any) -> None:
         self.annotation = annotation
+        self.outside = _outside(annotation)
         self.optional = False
         self.arrays: list[Any] = []
+        self.contracts: list[type[Planned]] = []
         self.types: list[Any] = []
         self.minimum: dict[str, int] = {}
         self.length: Len | None = None
-        self.element: Any = None
+        self.parts: tuple[Hint, ...] | None = None
+        self._elements: list[Any] = []
         self._take(annotation)
-        self.contract = next((t for t in (*self.types, self.element) if _is(t, Planned)), None)
+        self.element = Hint(Union[tuple(self._elements)]) if self._elements else None  # noqa: UP007
 
     def _take(self, hint: Any) -> None:
         origin, args = get_origin(hint), get_args(hint)
@@ -53,49 +68,73 @@ class Hint:
                 self._take(arg)
         elif hint is None or hint is NoneType:
             self.optional = True
-        elif _is(hint, AbstractArray):
+        elif is_kind(hint, AbstractArray):
             self.arrays.append(hint)
+        elif is_kind(hint, Planned):
+            self.contracts.append(hint)
         else:
             self.types.append(hint)
-            if _is(origin, Sequence) and origin is not tuple:
-                self.element = args[0]
+            if is_kind(origin, Sequence) and (origin is not tuple or args[1:] == (...,)):
+                self._elements.append(args[0])
+            elif origin is tuple and not self.parts:
+                self.parts = tuple(Hint(arg) for arg in args)
+            elif any(map(_mentions_contract, args)):
+                raise TypeError(
+                    f"{hint} hides a contract where it cannot be checked: take or return it "
+                    "directly, in a list, or in a tuple"
+                )
 
     @property
     def expected(self) -> str:
         """The annotation in words: `Float (B, K, T, H)`, `list of str of length B`."""
         words = [_array_words(a) for a in self.arrays]
-        if self.element is not None:
-            inner = Hint(self.element).expected
-            words.append(
-                f"list of {inner}" + (f" of length {self.length.axis}" if self.length else "")
-            )
-        else:
-            words += [getattr(t, "__name__", str(t)) for t in self.types]
+        words += [c.__name__ for c in self.contracts]
+        words += [self._type_words(t) for t in self.types]
         return " or ".join(words + ["None"] * self.optional)
+
+    def _type_words(self, hint: Any) -> str:
+        name = getattr(get_origin(hint) or hint, "__name__", str(hint))
+        if self.element is not None and get_args(hint):
+            length = f" of length {self.length.axis}" if self.length else ""
+            return f"{name} of {self.element.expected}{length}"
+        if self.parts is not None:
+            return f"{name} of ({', '.join(part.expected for part in self.parts)})"
+        return name
 
 
 def _array_words(array: Any) -> str:
     """A jaxtyping annotation in words: `Float (B, K)`, `Float scalar`."""
-    axes = array.dim_str.split()
+    axes: list[str] = array.dim_str.split()
     shape = f"({', '.join(axes)}{',' * (len(axes) == 1)})" if axes else "scalar"
     return f"{array.__name__.partition('[')[0]} {shape}"
 
 
 class Plan:
-    """The fast check of named values; the caller holds the jaxtyping context that binds the axes.
+    """The fast check of named values; the caller holds the table that binds the axes.
 
-    beartype checks a fixed tuple of annotations whole and fast. It samples lists, and knows neither
-    our markers nor our contracts, so those few are looked at one by one.
+    beartype checks a fixed tuple of annotations whole and fast. It samples lists (with Python's
+    `random`, whose state a check must leave alone), and knows neither our markers nor our
+    contracts, so those few are looked at one by one.
     """
 
     def __init__(self, annotations: Mapping[str, Any]) -> None:
         self.hints = {name: Hint(annotation) for name, annotation in annotations.items()}
-        self._fixed = tuple.__class_getitem__(tuple(annotations.values()))
+        self._fixed: Any = tuple.__class_getitem__(tuple(h.outside for h in self.hints.values()))
         hints = list(enumerate(self.hints.values()))
-        self._lengths = [(i, h.length.hint) for i, h in hints if h.length]
-        self._contracts = [(i, h.element is not None) for i, h in hints if h.contract]
+        self._lengths = [(i, h.length.array) for i, h in hints if h.length]
+        self._contracts = [i for i, h in hints if h.contracts]
+        self._tuples = [
+            (i, Plan({str(n): part.annotation for n, part in enumerate(h.parts)}))
+            for i, h in hints
+            if h.parts is not None
+        ]
+        self._plain = [
+            (i, classes) for i, h in hints if h.element and (classes := _plain(h.element))
+        ]
         self._elements = [
-            (i, h.element) for i, h in hints if isinstance(h.element, type) and not h.contract
+            (i, Plan({"": h.element.annotation}), any(c.is_batch for c in h.element.contracts))
+            for i, h in hints
+            if h.element and not _plain(h.element)
         ]
         self._minima = [
             (i, axis, h.minimum[dim.name])
@@ -106,32 +145,89 @@ class Plan:
         ]
 
     def accepts(
-        self, values: Sequence[object], level: Level, nested: Callable[[Any, Level], bool]
+        self, values: Sequence[Any], level: Level, nested: Callable[[Any, Level], bool]
     ) -> bool:
-        """Whether every value fits its annotation, and all of them agree on the axes."""
+        """Whether every value fits its annotation, and all of them agree on the axes.
+
+        Args:
+            nested: answers for a contract among the values.
+        """
         from beartype.door import is_bearable  # 100 ms to import: paid by the first check
 
         if not is_bearable(tuple(values), self._fixed):
             return False
         for i, axis, least in self._minima:
-            value = cast(Any, values[i])
-            if value is not None and value.shape[axis] < least:
+            value = values[i]
+            if isinstance(value, Tensor) and value.shape[axis] < least:
                 return False
         for i, length in self._lengths:
-            value = cast(Any, values[i])
-            if value is not None and not isinstance(Length(len(value)), length):
+            value = values[i]
+            if is_sequence(value) and not isinstance(Length(len(value)), length):
                 return False
-        for i, element in self._elements:
-            value = cast(Any, values[i])
-            if value is not None and not all(isinstance(v, element) for v in value):
+        for i, classes in self._plain:
+            value = values[i]
+            if is_sequence(value) and not all(isinstance(v, classes) for v in value):
                 return False
-        for i, many in self._contracts:
-            value = cast(Any, values[i])
-            inner = value if many else (value,)
-            if value is not None and not all(nested(v, level) for v in inner):
+        for i in self._contracts:
+            value = values[i]
+            if isinstance(value, Planned) and not nested(value, level):
                 return False
-        return True
+        for i, plan in self._tuples:
+            value = values[i]
+            if isinstance(value, tuple) and not plan.accepts(
+                cast(tuple[Any, ...], value), level, nested
+            ):
+                return False
+        return all(
+            _accepts_each(plan, values[i], apart, level, nested)
+            for i, plan, apart in self._elements
+            if is_sequence(values[i])
+        )
 
 
-def _is(hint: Any, kind: type) -> bool:
+def _accepts_each(
+    plan: Plan,
+    values: Sequence[Any],
+    apart: bool,
+    level: Level,
+    nested: Callable[[Any, Level], bool],
+) -> bool:
+    if not apart:
+        return all(plan.accepts((v,), level, nested) for v in values)
+    for value in values:
+        with one_table():
+            if not plan.accepts((value,), level, nested):
+                return False
+    return True
+
+
+def _outside(hint: Any) -> Any:
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _outside(args[0])
+    if origin in (Union, UnionType):
+        return Union[tuple(map(_outside, args))]  # noqa: UP007
+    if origin is tuple and args[1:] != (...,):
+        return tuple.__class_getitem__(tuple(map(_outside, args)))
+    return origin if is_kind(origin, Sequence) else hint
+
+
+def _plain(hint: Hint) -> tuple[Any, ...]:
+    """The classes that say all there is to say about a list's elements, or none."""
+    classes = (*hint.types, *hint.arrays)
+    is_all = not (hint.contracts or hint.optional or hint.minimum or hint.element or hint.parts)
+    return classes if is_all and all(isinstance(c, type) for c in classes) else ()
+
+
+def is_kind(hint: Any, kind: type) -> bool:
+    """Whether an annotation is a class of this kind."""
     return isinstance(hint, type) and issubclass(hint, kind)
+
+
+def is_sequence(value: object) -> bool:
+    """Whether a value is a sequence of things, not of letters."""
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
+def _mentions_contract(hint: Any) -> bool:
+    return is_kind(hint, Planned) or any(map(_mentions_contract, get_args(hint)))

@@ -13,8 +13,8 @@ from .views import KViewBatch
 class KViewSource(Protocol):
     """Where trainers, evaluators and detection take their batches from.
 
-    Rows are the source's samples, 0 to len - 1. What a batch holds is a pure function of
-    (the source's seed, epoch, step): any number of workers or ranks sees the same samples and views.
+    Rows are the source's samples, 0 to len - 1. What a batch holds is a pure function of (the
+    source's seed, epoch, step): any number of workers or ranks sees the same samples and views.
     """
 
     @property

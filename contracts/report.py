@@ -1,14 +1,20 @@
 """Collects everything that is wrong with a set of annotated values into one ContractError."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, get_origin
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, cast, get_origin
 
 import torch
-from jaxtyping import jaxtyped
 from torch import Tensor
 
+from .axes import one_table
 from .errors import ContractError, Violation
-from .plan import Hint
+from .plan import Hint, is_sequence
+
+Size = int | tuple[int, ...]
+Nested = Callable[[Any, str], None]
+
+_LINES = 20
 
 
 class Report:
@@ -22,14 +28,14 @@ class Report:
     def __init__(self, subject: str) -> None:
         self.subject = subject
         self.violations: list[Violation] = []
-        self.axes: dict[str, dict[str, int]] = {}
+        self.axes: dict[str, dict[str, Size]] = {}
+        self._scope = ""
 
     def add(self, fields: tuple[str, ...], rule: str, expected: str, got: str) -> None:
+        """Adds one violation."""
         self.violations.append(Violation(fields, rule, expected, got))
 
-    def read(
-        self, name: str, hint: Hint, value: object, nested: Callable[[Any, str], None]
-    ) -> None:
+    def read(self, name: str, hint: Hint, value: object, nested: Nested) -> None:
         """Adds what is wrong with one value on its own, and its sizes to the table of axes.
 
         Args:
@@ -37,32 +43,42 @@ class Report:
         """
         if value is None and hint.optional:
             return
-        if hint.contract is not None:
-            self._read_contract(name, hint, value, nested)
-        elif isinstance(value, Tensor) and hint.arrays:
+        if isinstance(value, Tensor) and hint.arrays:
             self._read_array(name, hint, value)
-        elif (
-            hint.element is not None and isinstance(value, Sequence) and not isinstance(value, str)
-        ):
-            self._read_list(name, hint, value, nested)
+        elif hint.contracts and isinstance(value, tuple(hint.contracts)):
+            nested(value, name)
+        elif hint.element is not None and is_sequence(value):
+            self._read_list(name, hint, cast(Sequence[Any], value), nested)
+        elif hint.parts is not None and isinstance(value, tuple):
+            self._read_tuple(name, hint, cast(tuple[Any, ...], value), nested)
         elif not _fits(value, hint):
-            self.add((name,), "type", hint.expected, describe(value))
+            self._refuse(name, hint, value)
+
+    @contextmanager
+    def apart(self, scope: str) -> Generator[None, None, None]:
+        """Inside, axes belong to `scope` alone: its sizes need not agree with those outside."""
+        outer, self._scope = self._scope, f" of {scope}"
+        yield
+        self._scope = outer
 
     def error(self) -> ContractError:
         """The error with all violations; sizes that disagree are one violation an axis."""
         violations = list(self.violations)
         for axis, sizes in self.axes.items():
             if _disagree(sizes):
-                table = ", ".join(f"{name}={size}" for name, size in sizes.items())
-                violations.append(Violation(tuple(sizes), f"axis {axis}", "one size", table))
-        rules = "1 rule" if len(violations) == 1 else f"{len(violations)} rules"
-        lines = [f"{self.subject} breaks {rules} of its contract:"]
-        lines += [f"  - {violation}" for violation in violations]
-        if self.axes:
-            lines.append("sizes by axis:")
-            for axis, sizes in self.axes.items():
-                table = ", ".join(f"{name}={size}" for name, size in sizes.items())
-                lines.append(f"  {axis}: {table}")
+                rule = f"axis {axis}"
+                violations.append(Violation(tuple(sizes), rule, "one size", _grouped(sizes)))
+        count = "1 rule" if len(violations) == 1 else f"{len(violations)} rules"
+        lines = [f"{self.subject} breaks {count} of its contract:"]
+        lines += [f"  - {violation}" for violation in violations[:_LINES]]
+        if len(violations) > _LINES:
+            lines.append(f"  ... and {len(violations) - _LINES} more, in .violations")
+        rows = [
+            f"  {axis}: {_row(sizes)}"
+            for axis, sizes in self.axes.items()
+            if _disagree(sizes) or " of " not in axis
+        ]
+        lines += ["sizes by axis:", *rows] if rows else []
         return ContractError("\n".join(lines), tuple(violations))
 
     def _read_array(self, name: str, hint: Hint, value: Tensor) -> None:
@@ -72,64 +88,78 @@ class Report:
             return
         if not any(_fits_array(a, value) for a in ranked):
             self.add((name,), "dtype", hint.expected, describe(value))
-        for dim, size in _named_sizes(ranked[0], value):
-            self.axes.setdefault(dim, {})[name] = size
-            if size < hint.minimum.get(dim, 0):
-                expected = f"{dim} >= {hint.minimum[dim]}"
-                self.add((name,), f"size of {dim}", expected, f"{dim} = {size}")
+        for axis, size in _named_sizes(ranked[0], value):
+            self._put(axis, name, size)
+            if isinstance(size, int) and size < hint.minimum.get(axis, 0):
+                expected = f"{axis} >= {hint.minimum[axis]}"
+                self.add((name,), f"size of {axis}", expected, f"{axis} = {size}")
 
-    def _read_list(
-        self, name: str, hint: Hint, value: Sequence[Any], nested: Callable[[Any, str], None]
-    ) -> None:
-        if hint.length:
-            self.axes.setdefault(hint.length.axis, {})[name] = len(value)
-        element = Hint(hint.element)
+    def _read_list(self, name: str, hint: Hint, value: Sequence[Any], nested: Nested) -> None:
         if not any(isinstance(value, get_origin(t) or t) for t in hint.types):
-            self.add((name,), "type", hint.expected, describe(value))
+            self._refuse(name, hint, value)
+            return
+        if hint.length:
+            self._put(hint.length.axis, name, len(value))
+        element = cast(Hint, hint.element)
         for i, item in enumerate(value):
-            self.read(f"{name}[{i}]", element, item, nested)
+            path = f"{name}[{i}]"
+            if any(kind.is_batch for kind in element.contracts):
+                with self.apart(path):
+                    self.read(path, element, item, nested)
+            else:
+                self.read(path, element, item, nested)
 
-    def _read_contract(
-        self, name: str, hint: Hint, value: object, nested: Callable[[Any, str], None]
-    ) -> None:
-        kind = hint.contract
-        assert kind is not None
-        if isinstance(value, kind):
-            nested(value, name)
-        elif hint.element is not None and isinstance(value, Sequence):
-            for i, item in enumerate(value):
-                self.read(f"{name}[{i}]", Hint(kind), item, nested)
-        elif isinstance(value, Mapping):
-            way_out = f"{kind.__name__}.from_dict(...) builds one from a dict"
-            self.add((name,), "type", hint.expected, f"{describe(value)}; {way_out}")
-        else:
-            self.add((name,), "type", hint.expected, describe(value))
+    def _read_tuple(self, name: str, hint: Hint, value: tuple[Any, ...], nested: Nested) -> None:
+        parts = cast(tuple[Hint, ...], hint.parts)
+        if len(value) != len(parts):
+            self._refuse(name, hint, value)
+            return
+        for i, (part, item) in enumerate(zip(parts, value, strict=True)):
+            self.read(f"{name}[{i}]", part, item, nested)
+
+    def _refuse(self, name: str, hint: Hint, value: object) -> None:
+        got = describe(value)
+        if hint.contracts and isinstance(value, Mapping):
+            got += f"; {hint.contracts[0].__name__}.from_dict(...) builds one from a dict"
+        self.add((name,), "type", hint.expected, got)
+
+    def _put(self, axis: str, name: str, size: Size) -> None:
+        self.axes.setdefault(axis + self._scope, {})[name] = size
 
 
 def describe(value: object) -> str:
     """What a value is, never what is in it: `float32 (2, 3) on cuda:0`, `list of 3 str`."""
-    if isinstance(value, Tensor):
-        dtype = str(value.dtype).removeprefix("torch.")
-        shape = f"({', '.join(map(str, value.shape))}{',' * (value.ndim == 1)})"
-        where = "" if value.device == torch.device("cpu") else f" on {value.device}"
-        return f"{dtype} {shape if value.ndim else 'scalar'}{where}"
-    if isinstance(value, (list, tuple)):
-        kinds = sorted({type(v).__name__ for v in value})
-        return f"{type(value).__name__} of {len(value)}" + (f" {'/'.join(kinds)}" if kinds else "")
-    if value is None or isinstance(value, (bool, int, float)):
+    if value is None or isinstance(value, bool | int | float):
         return repr(value)
+    if isinstance(value, list | tuple):
+        items = cast(Sequence[Any], value)
+        kinds = "/".join(sorted({type(item).__name__ for item in items}))
+        return f"{type(items).__name__} of {len(items)} {kinds}".rstrip()
+    if isinstance(value, Tensor):
+        where = "" if value.device == torch.device("cpu") else f" on {value.device}"
+        return f"{_dtype(value)} {_shape(tuple(value.shape))}{where}"
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return f"{type(value).__name__}, not a tensor"
     return type(value).__name__
+
+
+def _dtype(value: Tensor) -> str:
+    return str(value.dtype).removeprefix("torch.")
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return f"({', '.join(map(str, shape))}{',' * (len(shape) == 1)})" if shape else "scalar"
 
 
 def _fits(value: object, hint: Hint) -> bool:
     from beartype.door import is_bearable
 
-    with jaxtyped("context"):
-        return is_bearable(value, hint.annotation)
+    with one_table():
+        return is_bearable(value, hint.outside)
 
 
 def _fits_array(array: Any, value: Tensor) -> bool:
-    with jaxtyped("context"):
+    with one_table():
         return isinstance(value, array)
 
 
@@ -139,12 +169,42 @@ def _has_rank(array: Any, rank: int) -> bool:
     return len(array.dims) - 1 <= rank
 
 
-def _named_sizes(array: Any, value: Tensor) -> list[tuple[str, int]]:
-    """Sizes of the named axes behind a variadic one, or of all where there is none."""
-    dims = array.dims if array.index_variadic is None else array.dims[array.index_variadic + 1 :]
-    sizes = value.shape[value.ndim - len(dims) :]
-    return [(d.name, n) for d, n in zip(dims, sizes, strict=True) if hasattr(d, "name")]
+def _named_sizes(array: Any, value: Tensor) -> Iterator[tuple[str, Size]]:
+    """The sizes of the named axes; those that a variadic one stands for are one tuple."""
+    dims, shape, variadic = array.dims, tuple(value.shape), array.index_variadic
+    behind = 0 if variadic is None else len(dims) - variadic - 1
+    for i, dim in enumerate(dims):
+        if not hasattr(dim, "name"):
+            continue
+        if i == variadic:
+            yield f"*{dim.name}", shape[i : len(shape) - behind]
+        else:
+            yield dim.name, shape[i if variadic is None or i < variadic else i - len(dims)]
 
 
-def _disagree(sizes: Mapping[str, int]) -> bool:
+def _disagree(sizes: Mapping[str, Size]) -> bool:
     return len(set(sizes.values())) > 1
+
+
+def _row(sizes: Mapping[str, Size]) -> str:
+    """One line of the table: a size that all agree on, or each field's."""
+    if not _disagree(sizes):
+        return str(next(iter(sizes.values())))
+    if len(sizes) > 8:
+        return _grouped(sizes)
+    return ", ".join(f"{name}={size}" for name, size in sizes.items())
+
+
+def _grouped(sizes: Mapping[str, Size]) -> str:
+    """`4 in views_activations; 3 in view_indices`: the commonest size first."""
+    groups: dict[Size, list[str]] = {}
+    for name, size in sizes.items():
+        groups.setdefault(size, []).append(name)
+    ordered = sorted(groups.items(), key=lambda group: -len(group[1]))
+    return "; ".join(f"{size} in {listed(names)}" for size, names in ordered)
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """`a, b, c and 61 more`."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

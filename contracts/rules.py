@@ -1,13 +1,13 @@
 """The rules that annotations cannot say, shared by the contracts."""
 
-from collections import Counter
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from .contract import Rule, tensors_in
+from .report import listed
 
 IGNORE_LABEL = -1
 """The label of a sample whose truth is unknown."""
@@ -23,42 +23,46 @@ def all_finite(x: Tensor) -> bool:
 def hashkeys(field: str = "hashkey") -> Rule:
     """Hashkeys are strings and not empty."""
 
-    def keys(contract: Any) -> Iterable[str]:
+    def keys(contract: Any) -> list[str]:
         value = getattr(contract, field)
-        return () if value is None else (value,) if isinstance(value, str) else value
+        return [] if value is None else [value] if isinstance(value, str) else value
 
+    def got(contract: Any) -> str:
+        return _at((i, repr(key)) for i, key in enumerate(keys(contract)) if not key)
+
+    expected = "non-empty strings"
     return Rule(
-        (field,),
-        "empty hashkey",
-        "non-empty strings",
-        lambda c: all(keys(c)),
-        lambda c: f"an empty one at {[i for i, k in enumerate(keys(c)) if not k][:5]}",
-        reads_values=False,
+        (field,), "empty hashkey", expected, lambda c: all(keys(c)), got, reads_values=False
     )
 
 
 def labels(field: str = "halu") -> Rule:
     """Labels are 1, 0 or -1."""
 
-    def values(contract: Any) -> list[float]:
-        value = getattr(contract, field)
-        return [] if value is None else value.reshape(-1).tolist()
+    def holds(contract: Any) -> bool:
+        return _LABELS.issuperset(_values(getattr(contract, field)))
 
     def got(contract: Any) -> str:
-        return str(sorted(set(values(contract)) - _LABELS, key=str)[:5])
+        values = _values(getattr(contract, field))
+        return _at((i, value) for i, value in enumerate(values) if value not in _LABELS)
 
-    return Rule((field,), "label", "1, 0 or -1", lambda c: _LABELS.issuperset(values(c)), got)
+    return Rule((field,), "label", "1, 0 or -1", holds, got)
 
 
-def indices_not_negative() -> Rule:
-    """View indices are positions, so none is negative."""
-    return Rule(
-        ("view_indices",),
-        "negative index",
-        "positions >= 0",
-        lambda c: c.view_indices is None or min(c.view_indices.reshape(-1).tolist()) >= 0,
-        lambda c: f"{int(c.view_indices.min())}",
-    )
+def not_negative(field: str, name: str, expected: str) -> Rule:
+    """Counts and positions are not negative."""
+
+    def holds(contract: Any) -> bool:
+        return min(_values(getattr(contract, field)), default=0) >= 0
+
+    def got(contract: Any) -> str:
+        value = getattr(contract, field)
+        if not isinstance(value, Tensor):
+            return str(value)
+        places = (value < 0).nonzero().unbind(0)
+        return listed([f"{int(value[tuple(at)])} at {_place(at)}" for at in places])
+
+    return Rule((field,), name, expected, holds, got)
 
 
 def indices_distinct() -> Rule:
@@ -66,125 +70,113 @@ def indices_distinct() -> Rule:
 
     def rows(contract: Any) -> list[list[int]]:
         indices = contract.view_indices
-        return indices.reshape(-1, indices.shape[-1]).tolist()
+        if indices is None:
+            return []
+        return indices.tolist() if indices.ndim == 2 else [indices.tolist()]
 
     def holds(contract: Any) -> bool:
-        if contract.views_repeat or contract.view_indices is None:
-            return True
-        return all(len(set(row)) == len(row) for row in rows(contract))
+        return contract.views_repeat or all(len(set(row)) == len(row) for row in rows(contract))
 
     def got(contract: Any) -> str:
-        sample, row = next((b, r) for b, r in enumerate(rows(contract)) if len(set(r)) < len(r))
-        return f"{row} in sample {sample}"
+        return _at((b, row) for b, row in enumerate(rows(contract)) if len(set(row)) < len(row))
 
-    expected = "distinct within a sample (or views_repeat=True)"
+    expected = "distinct layers within a sample, or views_repeat=True"
     return Rule(("view_indices",), "repeated view", expected, holds, got)
 
 
 def mask_keeps_a_token(field: str = "token_mask") -> Rule:
     """A mask keeps at least one token of every sample."""
 
-    def empty(contract: Any) -> list[int]:
+    def kept(contract: Any) -> list[bool]:
         mask = getattr(contract, field)
-        return (~mask.any(-1)).reshape(-1).nonzero().flatten().tolist()
-
-    return Rule(
-        (field,),
-        "empty mask",
-        "at least one real token a sample",
-        lambda c: getattr(c, field) is None or bool(getattr(c, field).any(-1).all()),
-        lambda c: f"none in samples {empty(c)[:5]}",
-    )
-
-
-def not_negative(field: str) -> Rule:
-    """A count is not negative."""
-
-    def smallest(contract: Any) -> int:
-        value = getattr(contract, field)
-        return min(value.tolist()) if isinstance(value, Tensor) else value
-
-    return Rule(
-        (field,), "negative count", ">= 0", lambda c: smallest(c) >= 0, lambda c: f"{smallest(c)}"
-    )
-
-
-def one_device(*fields: str) -> Rule:
-    """All tensors of a contract are on one device."""
-
-    def devices(contract: Any) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = {}
-        for field in fields:
-            for x in tensors_in(getattr(contract, field)):
-                found.setdefault(str(x.device), []).append(field)
-        return found
-
-    def same(contract: Any) -> bool:
-        return len({x.device for f in fields for x in tensors_in(getattr(contract, f))}) <= 1
+        return [] if mask is None else _values(mask.any(-1))
 
     def got(contract: Any) -> str:
-        return "; ".join(
-            f"{d}: {', '.join(dict.fromkeys(f))}" for d, f in devices(contract).items()
-        )
+        return _at((b, "none") for b, any_token in enumerate(kept(contract)) if not any_token)
 
-    return Rule(fields, "device", "one device for all tensors", same, got, reads_values=False)
+    expected = "at least one real token a sample"
+    return Rule((field,), "empty mask", expected, lambda c: all(kept(c)), got)
 
 
 def logprobs_lead(*lead: str) -> Rule:
     """The leading axes of the log-probabilities are the sample's (none) or the batch's (B)."""
 
-    def expected_shape(contract: Any) -> tuple[int, ...]:
-        return (contract.views_activations.shape[0],) if lead else ()
+    def holds(contract: Any) -> bool:
+        expected = tuple(contract.views_activations.shape[: len(lead)])
+        return contract.logprobs is None or leading(contract) == expected
 
-    def shape(contract: Any) -> tuple[int, ...]:
-        return tuple(contract.logprobs.token_ids.shape)
+    def leading(contract: Any) -> tuple[int, ...]:
+        return tuple(contract.logprobs.token_ids.shape[:-1])
+
+    def got(contract: Any) -> str:
+        views = tuple(contract.views_activations.shape)
+        return f"{(*leading(contract), 'R')} beside views_activations {views}".replace("'", "")
 
     return Rule(
         ("logprobs", "views_activations"),
-        "log-probabilities' axes",
-        f"({', '.join((*lead, 'R'))})",
-        lambda c: c.logprobs is None or shape(c)[:-1] == expected_shape(c),
-        lambda c: f"{shape(c)}",
+        "axes of logprobs",
+        f"({', '.join((*lead, 'R'))}{',' * (not lead)})",
+        holds,
+        got,
         reads_values=False,
     )
 
 
-def finite(field: str) -> Rule:
+def finite(*fields: str) -> Rule:
     """At level `full`: no NaN, no infinity."""
 
-    def got(contract: Any) -> str:
-        bad = (~getattr(contract, field).isfinite()).nonzero()
-        return f"{len(bad)} that are not, the first at {tuple(bad[0].tolist())}"
+    def holds(contract: Any) -> bool:
+        return all(all_finite(x) for f in fields for x in tensors_in(getattr(contract, f)))
 
-    return Rule(
-        (field,),
-        "not finite",
-        "finite values",
-        lambda c: all_finite(getattr(c, field)),
-        got,
-        full=True,
-    )
+    def got(contract: Any) -> str:
+        found: list[str] = []
+        for field in fields:
+            for x in tensors_in(getattr(contract, field)):
+                bad = (~x.isfinite()).nonzero()
+                if len(bad):
+                    found.append(f"{len(bad)} in {field} are not, the first at {_place(bad[0])}")
+        return "; ".join(found)
+
+    return Rule(fields, "not finite", "finite values", holds, got, full=True)
 
 
 def one_label_a_hashkey() -> Rule:
     """At level `full`: samples with one hashkey have one label."""
 
-    def pairs(contract: Any) -> set[tuple[str, float]]:
-        if contract.hashkey is None or contract.halu is None:
-            return set()
-        if len(contract.hashkey) != len(contract.halu):
-            return set()  # said already, on the axis table
-        return set(zip(contract.hashkey, contract.halu.tolist(), strict=True))
+    def labels_of(contract: Any) -> dict[str, set[float]]:
+        found: dict[str, set[float]] = {}
+        if contract.hashkey is not None and contract.halu is not None:
+            # where the lengths differ, the table of axes says so
+            for key, label in zip(contract.hashkey, contract.halu.tolist(), strict=False):
+                found.setdefault(key, set()).add(label)
+        return found
 
     def got(contract: Any) -> str:
-        counts = Counter(key for key, _ in pairs(contract))
-        return f"several for {[k for k, n in counts.items() if n > 1][:5]}"
+        several = [f"{k!r} has {sorted(v)}" for k, v in labels_of(contract).items() if len(v) > 1]
+        return listed(several)
 
     return Rule(
         ("hashkey", "halu"),
         "labels of one hashkey",
-        "one label for one hashkey",
-        lambda c: len(p := pairs(c)) == len({key for key, _ in p}),
+        "one label (halu) for one hashkey",
+        lambda c: all(len(found) == 1 for found in labels_of(c).values()),
         got,
         full=True,
     )
+
+
+def _values(value: Any) -> list[Any]:
+    if isinstance(value, Tensor):
+        return cast(list[Any], value.reshape(-1).tolist())  # pyright: ignore[reportUnknownMemberType]
+    return [] if value is None else [value]
+
+
+def _place(index: Tensor) -> str:
+    """`3`, or `(1, 2)` where there are several axes."""
+    numbers = _values(index)
+    return str(numbers[0]) if len(numbers) == 1 else str(tuple(numbers))
+
+
+def _at(found: Iterable[tuple[int, object]]) -> str:
+    """`2.0 at 3, nan at 5`."""
+    return listed([f"{value} at {i}" for i, value in found])

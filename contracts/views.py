@@ -9,8 +9,10 @@ from torch import Tensor
 
 from . import rules
 from .axes import AtLeast, Len
+from .boundary import boundary
 from .contract import Contract, Rule, build_unchecked
 from .errors import ContractError, Violation
+from .report import describe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -37,14 +39,10 @@ class ResponseLogprobs(Contract):
 _SAMPLE_RULES = (
     rules.hashkeys(),
     rules.labels(),
-    rules.not_negative("input_length"),
-    rules.indices_not_negative(),
+    rules.not_negative("input_length", "negative count", "numbers of tokens >= 0"),
+    rules.not_negative("view_indices", "negative index", "positions >= 0"),
     rules.indices_distinct(),
     rules.mask_keeps_a_token(),
-    rules.one_device(
-        "halu", "views_activations", "view_indices", "input_length", "token_mask", "logprobs"
-    ),
-    rules.finite("views_activations"),
 )
 
 
@@ -69,12 +67,16 @@ class KViewItem(Contract):
     views_activations: Annotated[Float[Tensor, "K T H"], AtLeast(K=2, T=1, H=1)]
     view_indices: Int[Tensor, " K"]
     input_length: int
-    all_activations: list[Float[Tensor, "T H"]] = field(default_factory=list)
+    all_activations: list[Float[Tensor, "T H"]] = field(default_factory=list[Tensor])
     token_mask: Bool[Tensor, " T"] | None = None
     logprobs: ResponseLogprobs | None = None
     views_repeat: bool = False
 
-    rules: ClassVar[tuple[Rule, ...]] = (*_SAMPLE_RULES, rules.logprobs_lead())
+    rules: ClassVar[tuple[Rule, ...]] = (
+        *_SAMPLE_RULES,
+        rules.logprobs_lead(),
+        rules.finite("views_activations", "all_activations"),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -90,6 +92,8 @@ class FlatViews(Contract):
     x: Annotated[Float[Tensor, "M T H"], AtLeast(M=1, T=1, H=1)]
     layer_idx: Int[Tensor, " M"] | None = None
     token_mask: Bool[Tensor, "M T"] | None = None
+
+    is_batch: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -116,9 +120,11 @@ class KViewBatch(Contract):
     logprobs: ResponseLogprobs | None = None
     views_repeat: bool = False
 
+    is_batch: ClassVar[bool] = True
     rules: ClassVar[tuple[Rule, ...]] = (
         *_SAMPLE_RULES,
         rules.logprobs_lead("B"),
+        rules.finite("views_activations"),
         rules.one_label_a_hashkey(),
     )
 
@@ -141,12 +147,17 @@ class KViewBatch(Contract):
         return build_unchecked(FlatViews, {"x": x, "layer_idx": layer_idx, "token_mask": mask})
 
     def unbatch(self) -> list[KViewItem]:
-        """The samples one by one; tensors are views into the batch's."""
+        """The samples one by one; tensors are views into the batch's.
+
+        Raises:
+            ContractError: the batch has no `view_indices`, which an item must have.
+        """
         indices = self.view_indices
         if indices is None:
+            violation = Violation(("view_indices",), "missing", "Int (B, K)", "None")
             raise ContractError(
-                "unbatch() needs view_indices, which an item must have; this batch has none",
-                (Violation(("view_indices",), "missing", "Int (B, K)", "None"),),
+                f"KViewBatch.unbatch() makes KViewItems, which need view_indices:\n  - {violation}",
+                (violation,),
             )
         return [
             KViewItem(
@@ -156,21 +167,19 @@ class KViewBatch(Contract):
                 view_indices=indices[b],
                 input_length=int(self.input_length[b]),
                 token_mask=None if self.token_mask is None else self.token_mask[b],
-                logprobs=None if self.logprobs is None else select(self.logprobs, b),
+                logprobs=None if self.logprobs is None else _sample(self.logprobs, b),
                 views_repeat=self.views_repeat,
             )
             for b in range(len(self))
         ]
 
 
-def select(logprobs: ResponseLogprobs, b: int) -> ResponseLogprobs:
+def _sample(logprobs: ResponseLogprobs, b: int) -> ResponseLogprobs:
     """Sample b of a batch's log-probabilities."""
-    values = {n: getattr(logprobs, n) for n in logprobs.keys()}
-    return build_unchecked(
-        ResponseLogprobs, {n: None if v is None else v[b] for n, v in values.items()}
-    )
+    return logprobs.map_tensors(lambda x: x[b])
 
 
+@boundary
 def restore_views(z: Float[Tensor, "M D"], num_views: int) -> Float[Tensor, "B K D"]:
     """Undoes `KViewBatch.flatten` for embeddings.
 
@@ -184,14 +193,8 @@ def restore_views(z: Float[Tensor, "M D"], num_views: int) -> Float[Tensor, "B K
     Raises:
         ContractError: `z` has not two axes, or M is no multiple of K.
     """
-    if torch.compiler.is_compiling():
-        return z.reshape(-1, num_views, z.shape[-1])
-    if z.ndim != 2 or num_views < 1 or z.shape[0] % num_views:
-        violation = Violation(
-            ("z",),
-            "size of M",
-            f"(M, D) with M a multiple of num_views={num_views}",
-            f"{tuple(z.shape)}",
-        )
-        raise ContractError(f"restore_views: {violation}", (violation,))
-    return z.reshape(z.shape[0] // num_views, num_views, z.shape[1])
+    if not torch.compiler.is_compiling() and (num_views < 1 or z.shape[0] % num_views):
+        expected = f"M a multiple of num_views={num_views}"
+        violation = Violation(("z",), "size of M", expected, describe(z))
+        raise ContractError(f"restore_views(...): {violation}", (violation,))
+    return z.reshape(z.shape[0] // num_views, num_views, z.shape[1])  # (B, K, D)
