@@ -1,0 +1,160 @@
+"""The report's pictures, as SVG that takes its text colour from the page around it."""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Array = NDArray[np.float64]
+
+_INK = "#0a0b0c"
+"""Stands for the page's text colour, which `svg` puts in its place."""
+
+_STYLE: Any = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "text.color": _INK,
+    "axes.edgecolor": _INK,
+    "axes.labelcolor": _INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+}
+
+CLASSES = {1: ("hallucinated", "#e2711d"), 0: ("not hallucinated", "#3a86c8")}
+_LINES = ("#3a86c8", "#2a9d8f", "#9b5de5", "#d1495b", "#b98b00")
+_BASELINE_LINES = ("#8a8f98", "#e2711d")
+
+
+def curves(metrics: Sequence[Mapping[str, float]], figure: str, label: str) -> str:
+    """A figure of training and validation over epochs.
+
+    Args:
+        metrics: a mapping an epoch, with `epoch`, `train_<figure>` and `val_<figure>`; what an
+            epoch lacks is left out.
+        figure: `loss`, `intra_cos` or `intra_inter_margin`.
+        label: the words for it.
+    """
+    with matplotlib.rc_context(_STYLE):
+        fig, axes = _figure()
+        for part, style in (("train", "-"), ("val", "--")):
+            known = [m for m in metrics if m.get(f"{part}_{figure}") is not None]
+            if known:
+                x = [m["epoch"] for m in known]
+                y = [m[f"{part}_{figure}"] for m in known]
+                axes.plot(x, y, style, color=_LINES[part == "val"], marker=".", label=part)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(label)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.legend()
+        return svg(fig, figure)
+
+
+def roc(scores: Mapping[str, Array], labels: NDArray, baselines: Sequence[str]) -> str:
+    """ROC curves of several scorers on the labelled samples; baselines are dashed.
+
+    Args:
+        scores: by name, (n,).
+        labels: 1 or 0, (n,).
+        baselines: the names among them that are baselines.
+    """
+    from sklearn.metrics import roc_curve
+
+    with matplotlib.rc_context(_STYLE):
+        fig, axes = _figure(square=True)
+        for name, style in _line_styles(scores, baselines).items():
+            fpr, tpr, _ = roc_curve(labels, scores[name])
+            axes.plot(fpr, tpr, label=name, **style)
+        axes.plot([0, 1], [0, 1], color=_INK, linewidth=0.6, alpha=0.4)
+        axes.set_xlabel("false positive rate")
+        axes.set_ylabel("true positive rate")
+        axes.legend(loc="lower right")
+        return svg(fig, "roc")
+
+
+def precision_recall(scores: Mapping[str, Array], labels: NDArray, baselines: Sequence[str]) -> str:
+    """Precision over recall, as `roc`; the thin line is the share of hallucinated samples."""
+    from sklearn.metrics import precision_recall_curve
+
+    with matplotlib.rc_context(_STYLE):
+        fig, axes = _figure(square=True)
+        for name, style in _line_styles(scores, baselines).items():
+            precision, recall, _ = precision_recall_curve(labels, scores[name])
+            axes.plot(recall, precision, label=name, drawstyle="steps-post", **style)
+        axes.axhline(float(np.mean(labels == 1)), color=_INK, linewidth=0.6, alpha=0.4)
+        axes.set_xlabel("recall")
+        axes.set_ylabel("precision")
+        axes.set_ylim(0, 1.03)
+        axes.legend(loc="lower left")
+        return svg(fig, "precision_recall")
+
+
+def histogram(scores: Array, labels: NDArray, name: str) -> str:
+    """How a scorer's scores are spread in each class.
+
+    Args:
+        scores: (n,).
+        labels: 1 or 0, (n,).
+        name: the scorer's.
+    """
+    with matplotlib.rc_context(_STYLE):
+        fig, axes = _figure()
+        edges = np.histogram_bin_edges(scores, bins=30)
+        for label, (words, colour) in CLASSES.items():
+            axes.hist(
+                scores[labels == label],
+                bins=edges.tolist(),
+                density=True,
+                histtype="stepfilled",
+                alpha=0.55,
+                color=colour,
+                label=words,
+            )
+        axes.set_xlabel(f"{name} score (higher: more likely hallucinated)")
+        axes.set_ylabel("density")
+        axes.legend()
+        return svg(fig, f"histogram_{name}")
+
+
+def svg(fig: Figure, name: str) -> str:
+    """The picture as an `<svg>` element.
+
+    Args:
+        fig: drawn under this module's style.
+        name: one of a kind on a page, so that the ids inside are too.
+    """
+    file = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
+        fig.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+    text = file.getvalue()
+    text = text[text.index("<svg") :].replace(_INK, "currentColor")
+    return text.replace("<svg ", f'<svg role="img" aria-label="{name.replace("_", " ")}" ', 1)
+
+
+def _figure(square: bool = False) -> tuple[Figure, "Axes"]:
+    fig = Figure(figsize=(4.6, 4.2 if square else 3.1), layout="constrained")
+    return fig, fig.add_subplot()
+
+
+def _line_styles(names: Mapping[str, Array], baselines: Sequence[str]) -> dict[str, dict]:
+    found, beaten = iter(_LINES * len(names)), iter(_BASELINE_LINES * len(names))
+    return {
+        name: {"color": next(beaten), "linestyle": "--"}
+        if name in baselines
+        else {"color": next(found)}
+        for name in names
+    }

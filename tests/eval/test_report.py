@@ -1,0 +1,90 @@
+"""The report."""
+
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import pytest
+from kview.eval import evaluate_detection, write_report
+
+METRICS = [
+    {
+        "epoch": epoch,
+        "train_loss": 3.0 / (epoch + 1),
+        "val_loss": 3.2 / (epoch + 1),
+        "train_intra_inter_margin": 0.2 * epoch,
+        "val_intra_inter_margin": 0.18 * epoch,
+    }
+    for epoch in range(4)
+]
+
+
+@dataclass
+class Text:
+    prompt: str
+    response: str
+
+
+@pytest.fixture
+def evaluation(source_of, encoder):
+    views = (0, 2, 4)
+    return evaluate_detection(
+        encoder,
+        train=source_of(60, seed=1, views=views),
+        test=source_of(40, seed=2, views=views, prefix="t"),
+        train_layers=source_of(60, seed=1),
+        test_layers=source_of(40, seed=2, prefix="t"),
+        n_resamples=50,
+    )
+
+
+def written(folder, evaluation, **changes) -> str:
+    parts = {
+        "metrics": METRICS,
+        "config": {"num_views": 3, "lr": 0.001},
+        "data_summary": {"rows": 100, "model": "tiny"},
+    }
+    return write_report(folder, evaluation=evaluation, **{**parts, **changes}).read_text()
+
+
+def test_the_report_is_one_self_contained_page(tmp_path, evaluation):
+    page = written(tmp_path, evaluation)
+    for name in (*evaluation.detectors, *evaluation.baselines):
+        assert f">{name}</th>" in page
+    for name in ("loss", "intra_inter_margin", "roc", "histogram_knn"):
+        assert f'<figure id="{name}"><svg' in page
+        assert (tmp_path / "figures" / f"{name}.svg").read_text().startswith("<svg")
+    assert "num_views" in page
+    assert "tiny" in page
+    outside = re.findall(r'(?:src|href)="(?!#|data:)([^"]*)"', page)
+    assert outside == []
+    assert not re.search(r"@import|<script|url\(", page.replace("url(#", ""))
+
+
+def test_texts_are_shown_as_text(tmp_path, evaluation):
+    nasty = "<script>alert('x')</script><img src=x>"
+    texts = {key: Text(prompt=nasty, response=f"{nasty} & more") for key in evaluation.hashkeys}
+    page = written(tmp_path, evaluation, texts=texts, data_summary={nasty: nasty})
+    assert "<script" not in page
+    assert "<img" not in page
+    assert "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;" in page
+
+
+def test_a_report_without_epochs_and_texts_is_still_one(tmp_path, evaluation):
+    page = written(tmp_path, evaluation, metrics=[])
+    assert '<figure id="loss">' not in page
+    assert "Hardest samples" in page
+
+
+def test_equal_input_gives_equal_bytes(tmp_path, evaluation):
+    assert written(tmp_path / "a", evaluation) == written(tmp_path / "b", evaluation)
+
+
+def test_the_package_loads_no_plotting_library():
+    code = (
+        "import sys, kview.eval; "
+        "print([m for m in ('matplotlib', 'jinja2', 'sklearn', 'zarr') if m in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
