@@ -141,7 +141,9 @@ def validate(contract: Contract, level: Level) -> None:
     Raises:
         ContractError: with every violation, not only the first.
     """
-    if not _accepts_apart(contract, level):
+    with one_table():
+        accepted = accepts(contract, level)
+    if not accepted:
         report = Report(type(contract).__name__)
         collect(report, contract, level)
         raise report.error()
@@ -151,7 +153,7 @@ def accepts(contract: Contract, level: Level) -> bool:
     """The fast answer; binds the contract's axes on the table that the caller holds."""
     cls = type(contract)
     values = _values(cls)(contract)
-    if not _plan(cls).accepts(values, level, _accepts_apart):
+    if not _plan(cls).accepts(values, level, accepts):
         return False
     devices = {x.device for x in tensors_in(values)}
     if len(devices) > 1:
@@ -164,7 +166,7 @@ def collect(report: Report, contract: Contract, level: Level, prefix: str = "") 
     """The slow answer: adds every violation of one contract to the report."""
     hints = _plan(type(contract)).hints
     values = {n: getattr(contract, n) for n in hints}
-    malformed = read_all(report, hints, values, level, prefix, apart=True)
+    malformed = read_all(report, hints, values, level, prefix)
     _read_devices(report, values, prefix)
     for rule in contract.rules:
         names = tuple(prefix + n for n in rule.fields)
@@ -184,21 +186,11 @@ def read_all(
     values: Mapping[str, Any],
     level: Level,
     prefix: str = "",
-    *,
-    apart: bool = False,
 ) -> set[str]:
-    """Reads named values into the report; returns the names of those that are malformed.
-
-    Args:
-        apart: contracts among the values have axes of their own.
-    """
+    """Reads named values into the report; returns the names of those that are malformed."""
 
     def nested(inner: Any, path: str) -> None:
-        if apart:
-            with report.apart(path):
-                collect(report, inner, level, f"{path}.")
-        else:
-            collect(report, inner, level, f"{path}.")
+        collect(report, inner, level, f"{path}.")
 
     before = len(report.violations)
     for name, value in values.items():
@@ -222,11 +214,6 @@ def _gather(value: Any, found: list[Tensor]) -> None:
         for item in cast(list[Any] | tuple[Any, ...], value):
             if not isinstance(item, str):
                 _gather(item, found)
-
-
-def _accepts_apart(contract: Contract, level: Level) -> bool:
-    with one_table():
-        return accepts(contract, level)
 
 
 @cache

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from .boundary import boundary
@@ -50,8 +51,13 @@ class ViewEncoder:
         """
         return restore_views(self.flat(batch.flatten()), batch.num_views)
 
-    def flat(self, views: FlatViews) -> Tensor:
-        """Encodes flattened views, cast to the encoder's dtype: (M, D)."""
+    @boundary
+    def flat(self, views: FlatViews) -> Float[Tensor, "M D"]:
+        """Encodes flattened views, cast to the encoder's dtype: (M, D).
+
+        Raises:
+            ContractError: the encoder gave something else.
+        """
         x = views.x.to(_dtype(self.encoder))
         arguments: dict[str, Tensor | None] = {}
         if "layer_idx" in self.keywords:

@@ -9,6 +9,7 @@ KViewError
 └── NotFittedError   (RuntimeError)  a detector asked for scores before `fit`
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jaxtyping import TypeCheckError
@@ -38,6 +39,12 @@ class NotFittedError(KViewError, RuntimeError):
     """A detector was asked for scores before it was fitted."""
 
 
+def listed(names: Sequence[str], most: int = 6) -> str:
+    """`a, b, c and 61 more`."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
 @dataclass(frozen=True, slots=True)
 class Violation:
     """One broken rule.
@@ -57,11 +64,11 @@ class Violation:
     @property
     def field(self) -> str:
         """The fields in one string."""
-        return ", ".join(self.fields)
+        return listed(self.fields)
 
     def __str__(self) -> str:
-        several = len(self.fields) > 1  # which the rule then names itself, each with what it has
-        subject = "" if several else f"{self.field}: "
+        said = len(self.fields) > 1 and any(field in self.got for field in self.fields)
+        subject = "" if said else f"{self.field}: "
         return f"{subject}{self.rule}: expected {self.expected}, got {self.got}"
 
 

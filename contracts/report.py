@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .axes import one_table
-from .errors import ContractError, Violation
+from .errors import ContractError, Violation, listed
 from .plan import Hint, is_sequence
 
 Size = int | tuple[int, ...]
@@ -67,7 +67,7 @@ class Report:
         for axis, sizes in self.axes.items():
             if _disagree(sizes):
                 rule = f"axis {axis}"
-                violations.append(Violation(tuple(sizes), rule, "one size", _grouped(sizes)))
+                violations.append(Violation(tuple(sizes), rule, "one size", grouped(sizes)))
         count = "1 rule" if len(violations) == 1 else f"{len(violations)} rules"
         lines = [f"{self.subject} breaks {count} of its contract:"]
         lines += [f"  - {violation}" for violation in violations[:_LINES]]
@@ -172,14 +172,12 @@ def _has_rank(array: Any, rank: int) -> bool:
 def _named_sizes(array: Any, value: Tensor) -> Iterator[tuple[str, Size]]:
     """The sizes of the named axes; those that a variadic one stands for are one tuple."""
     dims, shape, variadic = array.dims, tuple(value.shape), array.index_variadic
-    behind = 0 if variadic is None else len(dims) - variadic - 1
     for i, dim in enumerate(dims):
-        if not hasattr(dim, "name"):
-            continue
-        if i == variadic:
-            yield f"*{dim.name}", shape[i : len(shape) - behind]
-        else:
-            yield dim.name, shape[i if variadic is None or i < variadic else i - len(dims)]
+        name = getattr(dim, "name", None)  # an anonymous axis has none
+        if name is not None and i == variadic:
+            yield f"*{name}", shape[i : len(shape) - (len(dims) - i - 1)]
+        elif name is not None:
+            yield name, shape[i if variadic is None or i < variadic else i - len(dims)]
 
 
 def _disagree(sizes: Mapping[str, Size]) -> bool:
@@ -191,20 +189,14 @@ def _row(sizes: Mapping[str, Size]) -> str:
     if not _disagree(sizes):
         return str(next(iter(sizes.values())))
     if len(sizes) > 8:
-        return _grouped(sizes)
+        return grouped(sizes)
     return ", ".join(f"{name}={size}" for name, size in sizes.items())
 
 
-def _grouped(sizes: Mapping[str, Size]) -> str:
+def grouped(sizes: Mapping[str, Size]) -> str:
     """`4 in views_activations; 3 in view_indices`: the commonest size first."""
     groups: dict[Size, list[str]] = {}
     for name, size in sizes.items():
         groups.setdefault(size, []).append(name)
     ordered = sorted(groups.items(), key=lambda group: -len(group[1]))
     return "; ".join(f"{size} in {listed(names)}" for size, names in ordered)
-
-
-def listed(names: Sequence[str], most: int = 5) -> str:
-    """`a, b, c and 61 more`."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from .contract import Rule, tensors_in
-from .report import listed
+from .errors import listed
+from .report import grouped
 
 IGNORE_LABEL = -1
 """The label of a sample whose truth is unknown."""
@@ -96,6 +97,28 @@ def mask_keeps_a_token(field: str = "token_mask") -> Rule:
 
     expected = "at least one real token a sample"
     return Rule((field,), "empty mask", expected, lambda c: all(kept(c)), got)
+
+
+def logprobs_alike() -> Rule:
+    """All log-probabilities have the same leading axes: none for a sample, (B,) for a batch."""
+    one, two = ("token_ids", "token_logprobs", "mask"), ("topk_token_ids", "topk_logprobs")
+    own_axes = {**dict.fromkeys(one, 1), **dict.fromkeys(two, 2)}
+
+    def leading(contract: Any) -> dict[str, tuple[int, ...]]:
+        return {
+            field: tuple(x.shape[:-own])
+            for field, own in own_axes.items()
+            if (x := getattr(contract, field)) is not None
+        }
+
+    return Rule(
+        tuple(own_axes),
+        "leading axes",
+        "the same, () or (B,)",
+        lambda c: len(set(leading(c).values())) == 1,
+        lambda c: grouped(leading(c)),
+        reads_values=False,
+    )
 
 
 def logprobs_lead(*lead: str) -> Rule:

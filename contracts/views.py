@@ -29,11 +29,13 @@ class ResponseLogprobs(Contract):
         topk_logprobs: their log-probabilities, NaN where there is none; or None.
     """
 
-    token_ids: Int[Tensor, "*batch R"]
-    token_logprobs: Float[Tensor, "*batch R"]
-    mask: Bool[Tensor, "*batch R"]
-    topk_token_ids: Int[Tensor, "*batch R k"] | None = None
-    topk_logprobs: Float[Tensor, "*batch R k"] | None = None
+    token_ids: Int[Tensor, "... R"]
+    token_logprobs: Float[Tensor, "... R"]
+    mask: Bool[Tensor, "... R"]
+    topk_token_ids: Int[Tensor, "... R k"] | None = None
+    topk_logprobs: Float[Tensor, "... R k"] | None = None
+
+    rules: ClassVar[tuple[Rule, ...]] = (rules.logprobs_alike(),)
 
 
 _SAMPLE_RULES = (
