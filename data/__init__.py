@@ -1,1 +1,33 @@
+"""Stores of activations, and the K-view batches made of them."""
 
+from .collate import collate_kview
+from .dataset import ActivationDataset
+from .labels import prompt_key
+from .parser import ActivationParser, StoreInputs, find_inputs
+from .part import LogprobBlock, Text
+from .sampling import Draw
+from .source import ItemSource, source_of
+from .splits import Splits, SplitStrategy, split_rows
+from .store import ActivationStore
+from .synthetic import write_synthetic_store
+from .writer import ActivationWriter
+
+__all__ = [
+    "ActivationDataset",
+    "ActivationParser",
+    "ActivationStore",
+    "ActivationWriter",
+    "Draw",
+    "ItemSource",
+    "LogprobBlock",
+    "SplitStrategy",
+    "Splits",
+    "StoreInputs",
+    "Text",
+    "collate_kview",
+    "find_inputs",
+    "prompt_key",
+    "source_of",
+    "split_rows",
+    "write_synthetic_store",
+]

@@ -1,0 +1,177 @@
+"""`ActivationParser`: a store, its labels and its splits; and where a folder keeps them."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+
+from ..contracts import ConfigError
+from .dataset import ActivationDataset
+from .labels import FilePath, join_labels
+from .part import Text
+from .splits import SplitStrategy, split_rows
+from .store import ActivationStore, StorePath
+
+Split = Literal["train", "val", "test"]
+
+
+@dataclass(frozen=True, slots=True)
+class StoreInputs:
+    """The three paths that `ActivationParser` takes.
+
+    Attributes:
+        inference_json: generation.jsonl, or None for a store that labels itself.
+        eval_json: eval_results.json, or None likewise.
+        activations_path: the store.
+    """
+
+    inference_json: str | None
+    eval_json: str | None
+    activations_path: str
+
+
+def find_inputs(
+    path: StorePath, *, generation: FilePath | None = None, labels: FilePath | None = None
+) -> StoreInputs:
+    """The inputs at a path: a store, or a folder with a store and its label files side by side.
+
+    Args:
+        path: a store, or a folder that holds `activations.zarr` and may hold `generation.jsonl`
+            and `eval_results.json`.
+        generation: names the generation file instead.
+        labels: names the label file instead.
+    """
+    folder = Path(path)
+
+    def named(given: FilePath | None, name: str) -> str | None:
+        if given is not None:
+            return os.fspath(given)
+        beside = folder / name
+        return str(beside) if beside.is_file() else None
+
+    return StoreInputs(
+        inference_json=named(generation, "generation.jsonl"),
+        eval_json=named(labels, "eval_results.json"),
+        activations_path=os.fspath(path),
+    )
+
+
+class ActivationParser:
+    """Opens a store, labels its rows, and splits them.
+
+    Args:
+        inference_json: generation.jsonl, a `prompt` a line; None for a store that labels itself.
+        eval_json: eval_results.json, aligned with it by position; None likewise.
+        activations_path: the store, or several to be read as one.
+        split_strategy: `two_way` (train and test), `three_way` (and val), or `none` (all test).
+        random_seed: of the splits, the order and the views.
+        group_by: what must not be split apart: a key of generation.jsonl's lines, or `group` for
+            the store's own groups.
+
+    Attributes:
+        store: the open store.
+        rows: (n,) rows of the store that take part.
+        halu: (n,) int8, their labels.
+        groups: their groups, or None.
+        splits: positions among these rows.
+
+    Raises:
+        StoreError: the store cannot be read.
+        LabelError: the files do not fit each other or the store, or there is too little to split.
+        ConfigError: a setting is wrong.
+    """
+
+    def __init__(
+        self,
+        inference_json: FilePath | None,
+        eval_json: FilePath | None,
+        activations_path: StorePath | Sequence[StorePath],
+        *,
+        split_strategy: SplitStrategy = "two_way",
+        random_seed: int = 42,
+        group_by: str | None = None,
+    ) -> None:
+        self.store = ActivationStore.open(activations_path)
+        joined = join_labels(self.store, inference_json, eval_json, group_by=group_by)
+        self.rows = joined.rows
+        self.halu = joined.halu
+        self.groups = joined.groups
+        self.random_seed = random_seed
+        self.split_strategy: SplitStrategy = split_strategy
+        self.splits = split_rows(
+            self.halu, strategy=split_strategy, seed=random_seed, groups=self.groups
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets go of the store's open files."""
+        self.store.close()
+
+    @cached_property
+    def texts(self) -> dict[str, Text]:
+        """Prompts and responses by hashkey, as far as the store has them."""
+        return self.store.texts()
+
+    def split(self, split: Split) -> np.ndarray:
+        """The positions of a split among `rows`.
+
+        Raises:
+            ConfigError: the strategy makes no such split.
+        """
+        found = {"train": self.splits.train, "val": self.splits.val, "test": self.splits.test}
+        positions = found.get(split)
+        if positions is None:
+            made = [name for name, part in found.items() if part is not None]
+            raise ConfigError(
+                f"split {split!r}: split_strategy={self.split_strategy!r} makes {', '.join(made)} "
+                "(three_way makes train, val, test)"
+            )
+        return positions
+
+    def get_dataset(
+        self,
+        split: Split,
+        *,
+        num_views: int,
+        relevant_layers: Sequence[int] | None = None,
+        fixed_layer: int | None = None,
+        pad_length: int | None = None,
+        view_sampling_with_replacement: bool = False,
+        min_target_layers: int | None = None,
+        return_all_activations: bool = False,
+        include_response_logprobs: bool = False,
+        response_logprobs_top_k: int | None = None,
+    ) -> ActivationDataset:
+        """The rows of one split; `ActivationDataset` documents the settings.
+
+        Args:
+            split: `train`, `val` (three_way only) or `test`.
+
+        Raises:
+            ConfigError: there is no such split, or a setting does not fit the store.
+        """
+        chosen = self.split(split)
+        return ActivationDataset(
+            self.store,
+            self.rows[chosen],
+            self.halu[chosen],
+            num_views=num_views,
+            relevant_layers=relevant_layers,
+            fixed_layer=fixed_layer,
+            pad_length=pad_length,
+            view_sampling_with_replacement=view_sampling_with_replacement,
+            min_target_layers=min_target_layers,
+            return_all_activations=return_all_activations,
+            include_response_logprobs=include_response_logprobs,
+            response_logprobs_top_k=response_logprobs_top_k,
+            random_seed=self.random_seed,
+        )
