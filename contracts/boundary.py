@@ -18,6 +18,8 @@ from .report import Report
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_LAZY = (inspect.isgeneratorfunction, inspect.iscoroutinefunction, inspect.isasyncgenfunction)
+
 BOUNDARIES: dict[str, Callable[..., Any]] = {}
 """Every boundary by its full name, so that a test can enumerate them."""
 
@@ -34,7 +36,7 @@ def boundary(function: Callable[P, R]) -> Callable[P, R]:
         TypeError: the function is a generator or a coroutine, whose call does not do its work.
         ContractError: on a call, with every violation among the arguments, or in the result.
     """
-    if inspect.isgeneratorfunction(function) or inspect.iscoroutinefunction(function):
+    if any(is_lazy(function) for is_lazy in _LAZY):
         raise TypeError(
             f"{function.__qualname__} is a generator or a coroutine: calling it does no work that "
             "could be checked; put @boundary on the function that makes each value"

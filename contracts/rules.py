@@ -93,7 +93,7 @@ def mask_keeps_a_token(field: str = "token_mask") -> Rule:
         return [] if mask is None else _values(mask.any(-1))
 
     def got(contract: Any) -> str:
-        return _at((b, "none") for b, any_token in enumerate(kept(contract)) if not any_token)
+        return _at((b, "no token") for b, any_token in enumerate(kept(contract)) if not any_token)
 
     expected = "at least one real token a sample"
     return Rule((field,), "empty mask", expected, lambda c: all(kept(c)), got)
@@ -145,22 +145,18 @@ def logprobs_lead(*lead: str) -> Rule:
     )
 
 
-def finite(*fields: str) -> Rule:
+def finite(field: str) -> Rule:
     """At level `full`: no NaN, no infinity."""
 
     def holds(contract: Any) -> bool:
-        return all(all_finite(x) for f in fields for x in tensors_in(getattr(contract, f)))
+        return all(all_finite(x) for x in tensors_in(getattr(contract, field)))
 
     def got(contract: Any) -> str:
-        found: list[str] = []
-        for field in fields:
-            for x in tensors_in(getattr(contract, field)):
-                bad = (~x.isfinite()).nonzero()
-                if len(bad):
-                    found.append(f"{len(bad)} in {field} are not, the first at {_place(bad[0])}")
-        return "; ".join(found)
+        bad = [(~x.isfinite()).nonzero() for x in tensors_in(getattr(contract, field))]
+        first = next(places[0] for places in bad if len(places))
+        return f"{sum(map(len, bad))} NaN or infinite, the first at {_place(first)}"
 
-    return Rule(fields, "not finite", "finite values", holds, got, full=True)
+    return Rule((field,), "not finite", "finite values", holds, got, full=True)
 
 
 def one_label_a_hashkey() -> Rule:

@@ -77,7 +77,8 @@ class KViewItem(Contract):
     rules: ClassVar[tuple[Rule, ...]] = (
         *_SAMPLE_RULES,
         rules.logprobs_lead(),
-        rules.finite("views_activations", "all_activations"),
+        rules.finite("views_activations"),
+        rules.finite("all_activations"),
     )
 
 

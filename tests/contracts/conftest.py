@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from kview.contracts import KViewBatch, KViewItem, ResponseLogprobs
 
 

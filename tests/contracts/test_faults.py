@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
+
 from kview.contracts import ContractError, KViewBatch, checks
 from kview.contracts.faults import FAULTS, Fault, InvalidBatch
 from kview.contracts.levels import Level
