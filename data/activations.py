@@ -4,7 +4,8 @@ import numpy as np
 
 from ..contracts import StoreError
 from .arrays import ArrayMeta
-from .extents import ChunkIndex, ExtentReader
+from .chunks import ChunkIndex
+from .extents import ExtentReader
 from .files import Files, LocalFiles
 
 

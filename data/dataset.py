@@ -1,10 +1,9 @@
 """`ActivationDataset`: rows of a store, seen at K views."""
 
 import hashlib
-import logging
 import operator
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Self, SupportsIndex
 
@@ -23,39 +22,7 @@ from ..contracts import (
 from .loader import load_batches
 from .sampling import Draw, ViewRule, draw_views
 from .store import ActivationStore
-
-log = logging.getLogger("kview.data")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ViewSettings:
-    """How rows are seen; `view_settings` fills the defaults in and checks them against a store.
-
-    Attributes:
-        num_views: K.
-        relevant_layers: model layer ids that views are drawn from.
-        fixed_layer: a position in `relevant_layers` that is every row's first view, or None.
-        pad_length: T, the tokens of a view; shorter responses are padded, longer ones cut.
-        replacement: a layer may be drawn more than once for a row.
-        min_target_layers: layers that a row must have.
-        all_activations: items also carry every relevant layer.
-        logprobs: samples also carry log-probabilities.
-        top_k: how many alternatives a token these have, 0 for none.
-        random_seed: of the order and the views.
-        views: positions in `relevant_layers` that every row is seen at, or None to draw them.
-    """
-
-    num_views: int
-    relevant_layers: tuple[int, ...]
-    fixed_layer: int | None
-    pad_length: int
-    replacement: bool
-    min_target_layers: int
-    all_activations: bool
-    logprobs: bool
-    top_k: int
-    random_seed: int
-    views: tuple[int, ...] | None = None
+from .view_settings import ViewSettings, require_fit, stored_top_k
 
 
 class ActivationDataset(Dataset[KViewItem]):
@@ -105,7 +72,7 @@ class ActivationDataset(Dataset[KViewItem]):
         layers = tuple(store.layer_ids if relevant_layers is None else relevant_layers)
         if min_target_layers is None:
             min_target_layers = min(num_views, len(layers))
-        top_k = _top_k(store, include_response_logprobs, response_logprobs_top_k)
+        top_k = stored_top_k(store, include_response_logprobs, response_logprobs_top_k)
         settings = ViewSettings(
             num_views=num_views,
             relevant_layers=layers,
@@ -118,7 +85,7 @@ class ActivationDataset(Dataset[KViewItem]):
             top_k=top_k,
             random_seed=random_seed,
         )
-        _require_fit(store, settings)
+        require_fit(store, settings)
         rows = np.arange(len(store)) if rows is None else np.asarray(rows, np.int64)
         labels = store.halu[rows] if labels is None else np.asarray(labels, np.int8)
         if labels.shape != rows.shape:
@@ -360,61 +327,3 @@ class ActivationDataset(Dataset[KViewItem]):
             if not k or logprobs is None
             else torch.from_numpy(logprobs[..., :k]),
         )
-
-
-def _top_k(store: ActivationStore, wanted: bool, top_k: int | None) -> int:
-    if not wanted:
-        if top_k is not None:
-            raise ConfigError(
-                f"response_logprobs_top_k={top_k} cannot take effect without "
-                "include_response_logprobs=True"
-            )
-        return 0
-    stored = store.logprobs_top_k
-    if stored is None:
-        raise ConfigError(f"include_response_logprobs=True: {store!r} has no log-probabilities")
-    if top_k is not None and not 0 <= top_k <= stored:
-        raise ConfigError(
-            f"response_logprobs_top_k={top_k} exceeds the {stored} alternatives a token stored"
-        )
-    return stored if top_k is None else top_k
-
-
-def _require_fit(store: ActivationStore, settings: ViewSettings) -> None:
-    layers, views = settings.relevant_layers, settings.num_views
-    fixed, least = settings.fixed_layer, settings.min_target_layers
-    if views < 2:
-        raise ConfigError(f"num_views={views}: a sample needs at least 2 views")
-    unknown = [layer for layer in layers if layer not in store.layer_ids]
-    if unknown or not layers or len(set(layers)) < len(layers):
-        raise ConfigError(
-            f"relevant_layers={list(layers)} must be layers of the store, each once; it has "
-            f"{span(store.layer_ids)}"
-        )
-    if views > len(layers) and not settings.replacement:
-        raise ConfigError(
-            f"num_views={views} exceeds the {len(layers)} layers available "
-            f"(relevant_layers={span(layers)}); lower num_views or pass "
-            "view_sampling_with_replacement=True"
-        )
-    if fixed is not None and (not 0 <= fixed < len(layers) or len(layers) < 2):
-        raise ConfigError(
-            f"fixed_layer={fixed} must be a position in relevant_layers, 0 to {len(layers) - 1}, "
-            "and leave another layer to draw from"
-        )
-    if not settings.replacement and least < views:
-        raise ConfigError(
-            f"min_target_layers={least} is less than num_views={views}: without replacement a row "
-            "needs a layer for every view"
-        )
-    if not 1 <= least <= len(layers):
-        raise ConfigError(f"min_target_layers={least} is not in 1 to {len(layers)}, the layers")
-    if settings.pad_length < 1:
-        raise ConfigError(f"pad_length={settings.pad_length}: a view needs at least one token")
-
-
-def span(layers: Sequence[int]) -> str:
-    """Layer ids for a message: `0..6` where they are consecutive, else all of them."""
-    if len(layers) > 2 and list(layers) == list(range(layers[0], layers[-1] + 1)):
-        return f"{layers[0]}..{layers[-1]}"
-    return ", ".join(map(str, layers))

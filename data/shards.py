@@ -9,7 +9,7 @@ import numpy as np
 
 from ..contracts import StoreError
 from .arrays import CRC_BYTES
-from .extents import MISSING
+from .chunks import MISSING
 from .folder import ASIDE, Folder
 from .schema import ACTIVATIONS, NativeSchema
 

@@ -9,15 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
-import google_crc32c
 import numpy as np
 import torch
 
-from ..contracts import IGNORE_LABEL, ContractError, StoreError, Violation
+from ..contracts import IGNORE_LABEL, StoreError
 from .arrays import CRC_BYTES, read_attributes
 from .columns import encode_strings, read_column
 from .files import LocalFiles
 from .folder import Folder, lock
+from .row import RowValues, as_block, check_values, checksum, fill_row, refused
 from .schema import ACTIVATIONS, COLUMN_TYPES, TEXTS, NativeSchema, parse_schema
 from .schema import SCHEMA as NATIVE
 from .shards import ShardFile
@@ -184,27 +184,26 @@ class ActivationWriter:
             ContractError: the row breaks one of these rules, or a value overflows the dtype.
             StoreError: the row cannot be written; the store keeps what was committed.
         """
-        values = {
-            "token_count": min(token_count, self._schema.max_tokens),
-            "response_length": token_count if response_length is None else response_length,
-            "input_length": input_length,
-            "halu": int(halu),
-            "hashkey": hashkey,
-        }
-        if group is not None:
-            values["group"] = group
-        block = _as_array(activations)
-        self._require_row(block, token_count, values, prompt, response)
-        if group is not None and not self._schema.grouped:
-            self._schema = replace(self._schema, grouped=True)
-            self._columns["group"] = []
-        self._fill_row(block, min(token_count, self._schema.max_tokens), hashkey)
+        values = RowValues(
+            token_count=min(token_count, self._schema.max_tokens),
+            response_length=token_count if response_length is None else response_length,
+            input_length=input_length,
+            halu=halu,
+            hashkey=hashkey,
+            group=group,
+        )
+        check_values(values)
+        block = as_block(activations, self._schema, token_count)
+        if (prompt is None) != (response is None):
+            raise refused(("prompt", "response"), "text", "both or neither", "one of them")
+        self._check_place(values)
+        fill_row(self._row, block, values, self._schema)
         with self._writing():
             if self._shard is None:
                 self._shard = ShardFile.begin(self._folder, self._schema)
             self._shard.write(self._row)
-        for name, value in values.items():
-            self._columns[name].append(value)
+        for name, column in self._columns.items():
+            column.append(getattr(values, name))
         self._keys.add(hashkey)
         self._dirty = True
         self._appended += 1
@@ -291,86 +290,22 @@ class ActivationWriter:
                 data = np.array(values + [0] * missing, COLUMN_TYPES[name]).tobytes()
             self._folder.replace(f"{name}/c.{number}", data + checksum(data))
 
-    def _fill_row(self, block: np.ndarray, tokens: int, hashkey: str) -> None:
-        schema, size = self._schema, self._schema.block_bytes
-        for place, stored in enumerate(self._row):
-            view = stored[:size].view(schema.dtype).reshape(schema.max_tokens, schema.hidden_size)
-            try:
-                with np.errstate(over="raise"):
-                    view[:tokens] = block[place, :tokens]
-            except FloatingPointError as error:
-                top = np.abs(block[place, :tokens], dtype=np.float64).max()
-                raise _refused(
-                    ("activations", "hashkey"),
-                    "overflow",
-                    f"magnitudes that {schema.dtype} can hold; write a float32 store, or scale",
-                    f"{top:.6g} in layer {schema.layers[place]} of {hashkey!r}",
-                ) from error
-            view[tokens:] = 0
-            stored[size:] = np.frombuffer(checksum(stored[:size]), np.uint8)
-
-    def _require_row(
-        self,
-        block: np.ndarray,
-        token_count: int,
-        values: dict[str, Any],
-        prompt: str | None,
-        response: str | None,
-    ) -> None:
-        schema = self._schema
-        layers, hidden = len(schema.layers), schema.hidden_size
-        shape = block.shape
-        if len(shape) != 3 or (shape[0], shape[2]) != (layers, hidden) or block.dtype.kind != "f":
-            raise _refused(
-                ("activations",),
-                "shape",
-                f"floats ({layers}, T, {hidden})",
-                f"{block.dtype} {shape}",
-            )
-        if not 0 <= token_count <= shape[1]:
-            raise _refused(
-                ("token_count", "activations"), "size of T", f"0 to {shape[1]}", f"{token_count}"
-            )
-        if values["response_length"] < token_count or values["input_length"] < 0:
-            got = f"{values['response_length']} and {values['input_length']}"
-            rule = f"at least token_count={token_count}, and at least 0"
-            raise _refused(("response_length", "input_length"), "length", rule, got)
-        if values["halu"] not in (0, 1, IGNORE_LABEL):
-            raise _refused(("halu",), "label", "1, 0 or -1", f"{values['halu']}")
-        hashkey = values["hashkey"]
-        if not isinstance(hashkey, str) or not hashkey or hashkey in self._keys:
-            rule = "a non-empty string, not yet in the store"
-            raise _refused(("hashkey",), "hashkey", rule, f"{hashkey!r}")
-        if self._appended and ("group" in values) != schema.grouped:
-            rule = "one for every row" if schema.grouped else "none, for the first row had none"
-            raise _refused(("group",), "group", rule, f"{values.get('group')!r}")
-        if (prompt is None) != (response is None):
-            raise _refused(("prompt", "response"), "text", "both or neither", "one of them")
-
-
-def checksum(data: Any) -> bytes:
-    """The crc32c of bytes, as Zarr's codec appends it."""
-    return google_crc32c.value(data).to_bytes(CRC_BYTES, "little")
+    def _check_place(self, values: RowValues) -> None:
+        """The rules between rows: ids are unique, and all rows have a group or none has."""
+        if values.hashkey in self._keys:
+            raise refused(("hashkey",), "repeated hashkey", "one per store", repr(values.hashkey))
+        if self._appended == 0:
+            self._schema = replace(self._schema, grouped=values.group is not None)
+            self._columns = {name: [] for name in self._schema.columns}
+        elif (values.group is not None) != self._schema.grouped:
+            expected = "one for every row" if self._schema.grouped else "none, as before"
+            raise refused(("group",), "group", expected, repr(values.group))
 
 
 def _write_metadata(folder: Folder, schema: NativeSchema) -> None:
     folder.replace(f"{ACTIVATIONS}/zarr.json", schema.activations_json(schema.rows))
     for name in schema.columns:
         folder.replace(f"{name}/zarr.json", schema.column_json(name, schema.rows))
-
-
-def _as_array(activations: np.ndarray | torch.Tensor) -> np.ndarray:
-    if isinstance(activations, torch.Tensor):
-        activations = activations.detach().cpu()
-        if activations.dtype == torch.bfloat16:  # numpy has none
-            activations = activations.float()
-        return activations.numpy()
-    return np.asarray(activations)
-
-
-def _refused(fields: tuple[str, ...], rule: str, expected: str, got: str) -> ContractError:
-    violation = Violation(fields, rule, expected, got)
-    return ContractError(f"ActivationWriter.append: {violation}", (violation,))
 
 
 @contextmanager
