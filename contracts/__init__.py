@@ -1,6 +1,8 @@
 """Typed, checked K-view batches: the ground floor of kview."""
 
+from .axes import AtLeast, Len
 from .boundary import boundary
+from .contract import Contract, Rule
 from .embeddings import EmbeddingBatch, EmbeddingRecord, ZViews
 from .encoding import ViewEncoder, encoder_keywords
 from .errors import (
@@ -21,8 +23,10 @@ from .views import FlatViews, KViewBatch, KViewItem, ResponseLogprobs, restore_v
 
 __all__ = [
     "IGNORE_LABEL",
+    "AtLeast",
     "CheckpointError",
     "ConfigError",
+    "Contract",
     "ContractError",
     "Detector",
     "EmbeddingBatch",
@@ -34,8 +38,10 @@ __all__ = [
     "KViewItem",
     "KViewSource",
     "LabelError",
+    "Len",
     "NotFittedError",
     "ResponseLogprobs",
+    "Rule",
     "StoreError",
     "ViewEncoder",
     "Violation",

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, cast, get_origin
+from typing import Any, TypeVar, cast, get_origin
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from .axes import one_table
 from .errors import ContractError, Violation, listed
 from .plan import Hint, is_sequence
 
+R = TypeVar("R")
 Size = int | tuple[int, ...]
 Nested = Callable[[Any, str], None]
 
@@ -34,6 +35,10 @@ class Report:
     def add(self, fields: tuple[str, ...], rule: str, expected: str, got: str) -> None:
         """Adds one violation."""
         self.violations.append(Violation(fields, rule, expected, got))
+
+    def put(self, axis: str, name: str, size: Size) -> None:
+        """Puts one size on the table of axes."""
+        self.axes.setdefault(axis + self._scope, {})[name] = size
 
     def read(self, name: str, hint: Hint, value: object, nested: Nested) -> None:
         """Adds what is wrong with one value on its own, and its sizes to the table of axes.
@@ -63,11 +68,7 @@ class Report:
 
     def error(self) -> ContractError:
         """The error with all violations; sizes that disagree are one violation an axis."""
-        violations = list(self.violations)
-        for axis, sizes in self.axes.items():
-            if _disagree(sizes):
-                rule = f"axis {axis}"
-                violations.append(Violation(tuple(sizes), rule, "one size", grouped(sizes)))
+        violations = [*self.violations, *self._disagreements()]
         count = "1 rule" if len(violations) == 1 else f"{len(violations)} rules"
         lines = [f"{self.subject} breaks {count} of its contract:"]
         lines += [f"  - {violation}" for violation in violations[:_LINES]]
@@ -81,6 +82,26 @@ class Report:
         lines += ["sizes by axis:", *rows] if rows else []
         return ContractError("\n".join(lines), tuple(violations))
 
+    def attempt(self, name: str, action: Callable[[], R]) -> R | None:
+        """What an action gives, or None after adding how it breaks a contract, under `name`."""
+        try:
+            return action()
+        except ContractError as error:
+            for violation in error.violations:
+                fields = tuple(f"{name}.{field}" for field in violation.fields)
+                self.add(fields, violation.rule, violation.expected, violation.got)
+            return None
+
+    def raise_if_any(self) -> None:
+        """Raises the error if there is anything in it."""
+        if self.violations or any(self._disagreements()):
+            raise self.error()
+
+    def _disagreements(self) -> Iterator[Violation]:
+        for axis, sizes in self.axes.items():
+            if _disagree(sizes):
+                yield Violation(tuple(sizes), f"axis {axis}", "one size", grouped(sizes))
+
     def _read_array(self, name: str, hint: Hint, value: Tensor) -> None:
         ranked = [a for a in hint.arrays if _has_rank(a, value.ndim)]
         if not ranked:
@@ -89,7 +110,7 @@ class Report:
         if not any(_fits_array(a, value) for a in ranked):
             self.add((name,), "dtype", hint.expected, describe(value))
         for axis, size in _named_sizes(ranked[0], value):
-            self._put(axis, name, size)
+            self.put(axis, name, size)
             if isinstance(size, int) and size < hint.minimum.get(axis, 0):
                 expected = f"{axis} >= {hint.minimum[axis]}"
                 self.add((name,), f"size of {axis}", expected, f"{axis} = {size}")
@@ -99,7 +120,7 @@ class Report:
             self._refuse(name, hint, value)
             return
         if hint.length:
-            self._put(hint.length.axis, name, len(value))
+            self.put(hint.length.axis, name, len(value))
         element = cast(Hint, hint.element)
         for i, item in enumerate(value):
             path = f"{name}[{i}]"
@@ -122,9 +143,6 @@ class Report:
         if hint.contracts and isinstance(value, Mapping):
             got += f"; {hint.contracts[0].__name__}.from_dict(...) builds one from a dict"
         self.add((name,), "type", hint.expected, got)
-
-    def _put(self, axis: str, name: str, size: Size) -> None:
-        self.axes.setdefault(axis + self._scope, {})[name] = size
 
 
 def describe(value: object) -> str:
@@ -193,9 +211,9 @@ def _row(sizes: Mapping[str, Size]) -> str:
     return ", ".join(f"{name}={size}" for name, size in sizes.items())
 
 
-def grouped(sizes: Mapping[str, Size]) -> str:
+def grouped(sizes: Mapping[str, object]) -> str:
     """`4 in views_activations; 3 in view_indices`: the commonest size first."""
-    groups: dict[Size, list[str]] = {}
+    groups: dict[object, list[str]] = {}
     for name, size in sizes.items():
         groups.setdefault(size, []).append(name)
     ordered = sorted(groups.items(), key=lambda group: -len(group[1]))
