@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Protocol
+from typing import Annotated, Any, Protocol
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -33,7 +33,7 @@ class Evaluator(Protocol):
     @property
     def name(self) -> str: ...
 
-    def evaluate(self, embeddings: EmbeddingBatch) -> object:
+    def evaluate(self, embeddings: EmbeddingBatch) -> Any:
         """All samples at once, on the CPU; gives a typed result of its own."""
         ...
 
@@ -153,7 +153,7 @@ class EvaluatorManager:
             metrics=metrics.compute() if self.accumulated_z_views else None,
         )
 
-    def run(self) -> dict[str, object]:
+    def run(self) -> dict[str, Any]:
         """Every evaluator's result, by its name.
 
         Raises:
@@ -180,7 +180,7 @@ class EvaluatorManager:
                 )
 
 
-def _run(evaluator: Evaluator, embeddings: EmbeddingBatch) -> object:
+def _run(evaluator: Evaluator, embeddings: EmbeddingBatch) -> Any:
     try:
         return evaluator.evaluate(embeddings)
     except Exception as error:

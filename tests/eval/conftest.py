@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from kview.contracts import KViewBatch
 from torch import Tensor, nn
+
+from kview.contracts import KViewBatch
 
 
 @dataclass

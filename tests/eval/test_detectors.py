@@ -5,11 +5,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.covariance import EmpiricalCovariance
+from sklearn.neighbors import NearestNeighbors
+
 from kview.contracts import ConfigError, ContractError, EmbeddingBatch, LabelError, NotFittedError
 from kview.eval import CosineDetector, KNNDetector, MahalanobisDetector, reference_set
 from oracles import pair_cosines_by_loops
-from sklearn.covariance import EmpiricalCovariance
-from sklearn.neighbors import NearestNeighbors
 
 DETECTORS = [KNNDetector(k=3), MahalanobisDetector(), CosineDetector()]
 

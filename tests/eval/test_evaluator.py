@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+
 from kview.contracts import ConfigError, ContractError, KViewBatch, ViewEncoder
 from kview.eval import (
     ContrastiveEvalState,
@@ -49,7 +50,7 @@ def oracle_loss(z_views, labels=None, *, sample_ids=None):
     return supcon_by_loops(z_views, labels, sample_ids=sample_ids)
 
 
-def mean_of_tokens(x):
+def mean_of_tokens(x: torch.Tensor, /, **views: torch.Tensor | None) -> torch.Tensor:
     return x.mean(dim=1)
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from kview.contracts import ConfigError, ContractError, EmbeddingRecord
 from kview.eval import CosineEvaluator, EvaluatorError, EvaluatorManager
 from oracles import pair_cosines_by_loops
@@ -34,7 +35,7 @@ def test_records_carry_the_views_the_hashkey_and_the_label():
     records = list(manager.records())
     assert all(isinstance(record, EmbeddingRecord) for record in records)
     assert [record.hashkey for record in records] == [f"key{i}" for i in range(5)]
-    assert [record.halu.item() for record in records] == [0, 1, 0, 1, 0]
+    assert [float(record["halu"]) for record in records] == [0, 1, 0, 1, 0]
     torch.testing.assert_close(torch.stack([r.z_views for r in records]), z)
     assert set(dict(records[0])) == {"z_views", "hashkey", "halu"}
 

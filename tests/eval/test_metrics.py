@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+
 from kview.contracts import ContractError
 from kview.eval import (
     KViewMetrics,

@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass
 
 import pytest
+
 from kview.eval import evaluate_detection, write_report
 
 METRICS = [

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import torch
+
 from kview.eval import sample_ids
 
 
