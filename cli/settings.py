@@ -1,0 +1,135 @@
+"""What `kview train` can be told; written to a run's config.json and read back from it."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
+
+from ..contracts import ConfigError
+from ..train import (
+    Conditioning,
+    ContrastiveTrainerConfig,
+    LayerAwareContrastiveTrainerConfig,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """Which rows and layers to train on."""
+
+    generation: str | None = None
+    """generation.jsonl of a HalluLens store; None: the one beside the store."""
+
+    labels: str | None = None
+    """eval_results.json of a HalluLens store; None: the one beside the store."""
+
+    split: Literal["two_way", "three_way", "none"] = "two_way"
+    """two_way: 80 % train, 20 % test. three_way: an eighth of train becomes val. none: all test."""
+
+    split_seed: int | None = None
+    """Seed of the split; None: the run's seed."""
+
+    group_by: str | None = None
+    """Field whose equal values stay on one side of the split, such as `question`."""
+
+    relevant_layers: tuple[int, ...] | None = None
+    """Model layer ids that views are drawn from; None: all of the store's."""
+
+    fixed_layer: int | None = None
+    """Position in relevant_layers that is always the first view."""
+
+    pad_length: int | None = None
+    """Response tokens kept, T; None: as many as the store holds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderSettings:
+    """The encoder."""
+
+    embedding_dim: int = 128
+    """Size of an embedding, D."""
+
+    dropout: float = 0.1
+    """Share of the hidden units dropped in training."""
+
+    layer_aware: bool = False
+    """Tell the encoder each view's layer, and use the layer-aware trainer."""
+
+    conditioning: Conditioning | None = "film_in"
+    """How a layer-aware encoder uses the layer."""
+
+    calibrate: bool = True
+    """Measure each layer's mean and scale before the first step (layer-aware only)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """Everything that decides a run.
+
+    Attributes:
+        store: the store, or a folder that holds one.
+    """
+
+    store: str
+    data: DataSettings = field(default_factory=DataSettings)
+    encoder: EncoderSettings = field(default_factory=EncoderSettings)
+    trainer: ContrastiveTrainerConfig = field(default_factory=ContrastiveTrainerConfig)
+
+    @property
+    def split_seed(self) -> int:
+        """The seed of the split."""
+        return self.trainer.seed if self.data.split_seed is None else self.data.split_seed
+
+    def trainer_config(self) -> ContrastiveTrainerConfig:
+        """The config of the trainer that the encoder needs.
+
+        Raises:
+            ConfigError: a layer-aware setting stands beside a plain encoder.
+        """
+        encoder, plain = self.encoder, EncoderSettings()
+        if encoder.layer_aware:
+            return LayerAwareContrastiveTrainerConfig(
+                **self.trainer.to_dict(), calibrate=encoder.calibrate
+            )
+        for name in ("conditioning", "calibrate"):
+            if getattr(encoder, name) != getattr(plain, name):
+                raise ConfigError(
+                    f"{name}={getattr(encoder, name)} has no effect on a plain encoder; "
+                    "add --layer-aware or leave it out"
+                )
+        return self.trainer
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as JSON values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The settings that a config.json holds.
+
+        Raises:
+            ConfigError: a key is no setting.
+        """
+        data = dict(values.get("data", {}))
+        if data.get("relevant_layers") is not None:
+            data["relevant_layers"] = tuple(data["relevant_layers"])
+        unknown = set(values) - {f.name for f in dataclasses.fields(cls)} - {"kview"}
+        if unknown or "store" not in values:
+            raise ConfigError(
+                f"a run's config has store, data, encoder and trainer; this one has "
+                f"{', '.join(sorted(values)) or 'nothing'}"
+            )
+        return cls(
+            store=values["store"],
+            data=_build(DataSettings, data),
+            encoder=_build(EncoderSettings, values.get("encoder", {})),
+            trainer=ContrastiveTrainerConfig.from_dict(values.get("trainer", {})),
+        )
+
+
+def _build(cls: type[Any], values: Mapping[str, Any]) -> Any:
+    known = [f.name for f in dataclasses.fields(cls)]
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise ConfigError(f"unknown settings {', '.join(unknown)}; known are {', '.join(known)}")
+    return cls(**values)

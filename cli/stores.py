@@ -1,0 +1,1 @@
+"""`kview inspect`, `verify`, `convert` and `capture`: what is done with stores."""

@@ -1,0 +1,159 @@
+"""`kview train`: a store in, a run folder out."""
+
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+import tyro
+from torch import nn
+
+from ..contracts import ConfigError
+from ..data import ActivationDataset, ActivationParser, find_inputs
+from ..data.parser import Split
+from ..train import (
+    ContrastiveTrainerConfig,
+    FitResult,
+    LayerAwareProgressiveCompressor,
+    ProgressiveCompressor,
+    RunFolder,
+    train_contrastive,
+)
+from .console import err, out
+from .settings import DataSettings, EncoderSettings, RunSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train a contrastive encoder on K views a response.
+
+    A run's settings lie in its config.json; `--config RUN/config.json` takes them back, and flags
+    beside it change them. `--resume RUN` goes on where a run stopped and needs nothing else.
+    """
+
+    store: tyro.conf.Positional[str | None] = None
+    """The store; or a folder with activations.zarr, generation.jsonl and eval_results.json."""
+
+    out: str | None = None
+    """Folder of the run; it is made."""
+
+    config: str | None = None
+    """Take the settings of this config.json."""
+
+    resume: str | None = None
+    """Go on with the run in this folder."""
+
+    data: DataSettings = field(default_factory=DataSettings)
+
+    encoder: EncoderSettings = field(default_factory=EncoderSettings)
+
+    trainer: ContrastiveTrainerConfig = field(default_factory=ContrastiveTrainerConfig)
+
+
+def run_train(command: Train) -> None:
+    """Runs `kview train`.
+
+    Raises:
+        ConfigError: flags are missing, or do not go together.
+    """
+    if command.resume is not None:
+        if command.store or command.out or command.config:
+            raise ConfigError(
+                "--resume RUN takes store and settings from RUN; leave out the store, --out and "
+                "--config"
+            )
+        folder = RunFolder(command.resume)
+        settings = RunSettings.from_dict(folder.read_config())
+        train(settings, folder, resume=True)
+        return
+    if command.store is None or command.out is None:
+        raise ConfigError("kview train needs a STORE and --out RUN (or --resume RUN)")
+    settings = RunSettings(
+        store=str(Path(command.store).resolve()),
+        data=command.data,
+        encoder=command.encoder,
+        trainer=command.trainer,
+    )
+    train(settings, RunFolder(command.out), resume=False)
+    out.print(f"next: kview evaluate {command.out}")
+
+
+def train(settings: RunSettings, folder: RunFolder, *, resume: bool = False) -> FitResult:
+    """Trains as the settings say, into the run folder.
+
+    Raises:
+        ConfigError: the settings do not go together, or the folder holds a run already.
+    """
+    config = settings.trainer_config()
+    if folder.last.exists() and not resume:
+        raise ConfigError(
+            f"{folder.path} holds a run already; go on with kview train --resume {folder.path}, "
+            "or choose another --out"
+        )
+    parser = open_data(settings)
+    source = dataset(parser, settings, "train")
+    val_source = dataset(parser, settings, "val") if settings.data.split == "three_way" else None
+    torch.manual_seed(config.seed)
+    encoder = build_encoder(settings.encoder, source)
+    if not resume:
+        folder.write_config({"kview": version("kview"), **settings.to_dict()})
+    val_rows = f", {len(val_source)} val" if val_source else ""
+    err.print(
+        f"{len(source)} train{val_rows} rows, {len(source.layer_ids)} layers, "
+        f"K={config.num_views}, {type(encoder).__name__}"
+    )
+    return train_contrastive(
+        encoder,
+        source,
+        val_source,
+        config=config,
+        run_dir=folder.path,
+        resume_from=folder.path if resume else None,
+        progress=True,
+    )
+
+
+def open_data(settings: RunSettings, store: str | None = None) -> ActivationParser:
+    """The rows that the settings name; `store` in place of the run's own is all test."""
+    data, own = settings.data, store is None
+    inputs = find_inputs(
+        settings.store if store is None else store,
+        generation=data.generation if own else None,
+        labels=data.labels if own else None,
+    )
+    return ActivationParser(
+        inputs.inference_json,
+        inputs.eval_json,
+        inputs.activations_path,
+        split_strategy=data.split if own else "none",
+        random_seed=settings.split_seed,
+        group_by=data.group_by,
+    )
+
+
+def dataset(parser: ActivationParser, settings: RunSettings, split: Split) -> ActivationDataset:
+    """One side of the split as K-view batches."""
+    data, trainer = settings.data, settings.trainer
+    return parser.get_dataset(
+        split,
+        num_views=trainer.num_views,
+        relevant_layers=data.relevant_layers,
+        fixed_layer=data.fixed_layer,
+        pad_length=data.pad_length,
+        view_sampling_with_replacement=trainer.view_sampling_with_replacement,
+    )
+
+
+def build_encoder(settings: EncoderSettings, source: ActivationDataset) -> nn.Module:
+    """A fresh encoder for a source's hidden size and layers."""
+    if settings.layer_aware:
+        return LayerAwareProgressiveCompressor(
+            source.store.hidden_size,
+            layer_ids=source.layer_ids,
+            embedding_dim=settings.embedding_dim,
+            conditioning=settings.conditioning,
+            dropout=settings.dropout,
+        )
+    return ProgressiveCompressor(
+        source.store.hidden_size, embedding_dim=settings.embedding_dim, dropout=settings.dropout
+    )
