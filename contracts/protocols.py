@@ -1,7 +1,7 @@
 """What the rooms ask of each other: data sources, encoders and detectors, as protocols."""
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 from torch import Tensor
@@ -86,13 +86,13 @@ class KViewSource(Protocol):
 
 
 class Encoder(Protocol):
-    """Encodes flattened views.
+    """Encodes flattened views: `encoder(x, *, layer_idx, token_mask)`, (M, T, H) -> (M, D).
 
-    It is called with the keywords that its signature has: `layer_idx` (M,) and `token_mask` (M, T).
+    It is called with those keywords that its signature has: `layer_idx` (M,), `token_mask` (M, T).
     """
 
-    def __call__(self, x: Tensor, /, **views: Tensor | None) -> Tensor:
-        """(M, T, H) -> (M, D)."""
+    def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
+        """The embeddings of the views, (M, D)."""
         ...
 
 
