@@ -10,6 +10,7 @@ from .source import ItemSource, source_of
 from .splits import Splits, SplitStrategy, split_rows
 from .store import ActivationStore
 from .synthetic import write_synthetic_store
+from .verify import Damage, verify_store
 from .writer import ActivationWriter
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "ActivationParser",
     "ActivationStore",
     "ActivationWriter",
+    "Damage",
     "Draw",
     "ItemSource",
     "LogprobBlock",
@@ -29,5 +31,6 @@ __all__ = [
     "prompt_key",
     "source_of",
     "split_rows",
+    "verify_store",
     "write_synthetic_store",
 ]

@@ -34,6 +34,18 @@ class Extent:
     length: int
 
 
+class ShardIndexError(StoreError):
+    """The index of a whole shard is damaged.
+
+    Attributes:
+        key: the shard's file.
+    """
+
+    def __init__(self, message: str, key: str = "") -> None:
+        super().__init__(message)
+        self.key = key
+
+
 class ChunkIndex:
     """Knows where the chunks of an array lie, shard indices included; a few indices are kept."""
 
@@ -52,7 +64,7 @@ class ChunkIndex:
         A chunk with a file of its own is not looked for: its file may be missing.
 
         Raises:
-            StoreError: the shard's index is damaged.
+            ShardIndexError: the shard's index is damaged.
         """
         meta = self.meta
         if meta.sharding is None:
@@ -92,7 +104,7 @@ def read_shard_index(files: Files, meta: ArrayMeta, key: str) -> np.ndarray | No
     """The index of one shard, (chunks per shard..., 2) offsets and lengths; None without a file.
 
     Raises:
-        StoreError: the shard is shorter than its index, or the index fails its checksum.
+        ShardIndexError: the shard is shorter than its index, or the index fails its checksum.
     """
     sharding = meta.sharding
     assert sharding is not None
@@ -102,15 +114,13 @@ def read_shard_index(files: Files, meta: ArrayMeta, key: str) -> np.ndarray | No
     if data is None:
         return None
     if len(data) < length:
-        raise StoreError(
-            f"{files.name}: shard {key} is truncated: it has {len(data)} bytes and its index alone "
-            f"{length}"
-        )
+        message = f"shard {key} is truncated: it has {len(data)} bytes, its index alone {length}"
+        raise ShardIndexError(message, key)
     if sharding.checksum:
         data, stored = data[:-CRC_BYTES], data[-CRC_BYTES:]
         if google_crc32c.value(data) != int.from_bytes(stored, "little"):
-            raise StoreError(
-                f"{files.name}: the index of shard {key} fails its checksum: the shard is "
-                "truncated or its bytes have changed"
+            message = (
+                f"the index of shard {key} fails its checksum: truncated, or bytes have changed"
             )
+            raise ShardIndexError(message, key)
     return np.frombuffer(data, "<u8").reshape(*per_file, 2)

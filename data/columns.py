@@ -27,8 +27,7 @@ def read_column(files: Files, key: str, rows: int, *, missing_reads_as_fill: boo
         StoreError: the array is missing, shorter than `rows`, or damaged.
     """
     meta = require_meta(files, key, rows)
-    whole = meta.chunks[1:] == meta.shape[1:]
-    if not (meta.raw and whole and meta.sharding is None):
+    if not is_direct(meta):
         try:
             return np.asarray(files.open_array(key)[:rows])
         except (ValueError, RuntimeError, OSError) as error:
@@ -36,15 +35,35 @@ def read_column(files: Files, key: str, rows: int, *, missing_reads_as_fill: boo
     column = np.empty((rows, *meta.shape[1:]), meta.dtype)
     for number, start in enumerate(range(0, rows, meta.chunks[0])):
         part = column[start : start + meta.chunks[0]]
-        file = meta.file_key((number,) + (0,) * (len(meta.shape) - 1))
-        data = files.get(file)
-        if data is not None:
-            part[:] = decode_chunk(files, meta, file, data)[: len(part)]
+        found = read_chunk(files, meta, number)
+        if found is not None:
+            part[:] = found[: len(part)]
         elif missing_reads_as_fill:
             part[:] = _fill(meta)
         else:
+            file = column_file(meta, number)
             raise StoreError(f"{files.name}: {file} is missing: {key} of rows {start} and on")
     return column
+
+
+def is_direct(meta: ArrayMeta) -> bool:
+    """Whether an array is cut along its rows alone, into files of raw elements."""
+    return meta.raw and meta.sharding is None and meta.chunks[1:] == meta.shape[1:]
+
+
+def column_file(meta: ArrayMeta, number: int) -> str:
+    """The key of the file that holds the n-th chunk of rows."""
+    return meta.file_key((number,) + (0,) * (len(meta.shape) - 1))
+
+
+def read_chunk(files: Files, meta: ArrayMeta, number: int) -> np.ndarray | None:
+    """The n-th chunk of rows, or None where it is missing.
+
+    Raises:
+        StoreError: it is damaged.
+    """
+    data = files.get(column_file(meta, number))
+    return None if data is None else decode_chunk(files, meta, column_file(meta, number), data)
 
 
 def require_meta(files: Files, key: str, rows: int) -> ArrayMeta:
@@ -125,18 +144,13 @@ def read_rows(files: Files, meta: ArrayMeta, rows: np.ndarray) -> np.ndarray:
         StoreError: a chunk is damaged.
     """
     out = np.empty((len(rows), *meta.shape[1:]), meta.dtype)
-    if not (meta.raw and meta.chunks[1:] == meta.shape[1:] and meta.sharding is None):
+    if not is_direct(meta):
         array = files.open_array(meta.key)
         for b, row in enumerate(rows.tolist()):
             out[b] = array[row]
         return out
     numbers = rows // meta.chunks[0]
     for number in np.unique(numbers).tolist():
-        file = meta.file_key((number,) + (0,) * (len(meta.shape) - 1))
-        data = files.get(file)
-        here = numbers == number
-        if data is None:
-            out[here] = _fill(meta)
-        else:
-            out[here] = decode_chunk(files, meta, file, data)[rows[here] % meta.chunks[0]]
+        here, found = numbers == number, read_chunk(files, meta, number)
+        out[here] = _fill(meta) if found is None else found[rows[here] % meta.chunks[0]]
     return out

@@ -62,10 +62,11 @@ class ExtentReader:
                 f"chunk has {extent.length} bytes in the index of {extent.key}, not "
                 f"{self.meta.chunk_bytes}"
             )
-        if file.size < extent.offset + extent.length:
+        end = extent.offset + extent.length
+        if file.size < end or (self.meta.sharding is None and file.size > end):
             raise StoreError(
-                f"chunk is truncated: {extent.key} has {file.size} bytes and the chunk ends at "
-                f"{extent.offset + extent.length}"
+                f"chunk is {'truncated' if file.size < end else 'too long'}: {extent.key} has "
+                f"{file.size} bytes and the chunk ends at {end}"
             )
         if self._checked is None:
             file.read_into(out, extent.offset + inside)

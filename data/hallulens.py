@@ -57,10 +57,11 @@ def open_hallulens(files: Files, attributes: dict[str, Any]) -> StorePart:
                 f"{attributes[name]}"
             )
     allocated, max_tokens = meta.shape[0], meta.shape[2]
-    entries = _entries(files, allocated)
+    entries = place_entries(files, {e.key: e for e in read_index(files)}, allocated)
     rows = np.array([e.row for e in entries], np.int64)
     stored = read_column(files, "arrays/response_len", allocated, missing_reads_as_fill=True)[rows]
-    lengths = _lengths(files, entries, stored, max_tokens)
+    pairs = zip(entries, stored.tolist(), strict=True)
+    lengths = np.array([response_length(files, e, n, max_tokens) for e, n in pairs], np.int64)
     keep = np.flatnonzero(lengths > 0)
     entries = [entries[i] for i in keep.tolist()]
     log_dropped(files, len(rows) - len(keep))
@@ -92,22 +93,38 @@ def read_index(files: Files) -> Iterator[Entry]:
         StoreError: a line is malformed; names its number.
     """
     for number, line in lines(files.get(INDEX) or b""):
-        try:
-            values = json.loads(line)
-            key, row = values["key"], values.get("sample_index")
-            if not isinstance(key, str) or not (row is None or type(row) is int):
-                raise TypeError(f"key is {key!r}, sample_index is {row!r}")
-        except (KeyError, TypeError, ValueError) as error:
-            raise StoreError(
-                f"{files.name}: {INDEX}, line {number} is malformed "
-                f"({type(error).__name__}: {error})"
-            ) from error
-        yield Entry(number, key, row, values)
+        yield parse_entry(files, number, line)
 
 
-def _entries(files: Files, allocated: int) -> list[Entry]:
-    """The entries that have a row, in the order of the rows."""
-    latest = {e.key: e for e in read_index(files)}
+def parse_entry(files: Files, number: int, line: bytes) -> Entry:
+    """One line of the index.
+
+    Raises:
+        StoreError: it is malformed; names its number.
+    """
+    try:
+        values = json.loads(line)
+        key, row = values["key"], values.get("sample_index")
+        if not isinstance(key, str) or not (row is None or type(row) is int):
+            raise TypeError(f"key is {key!r}, sample_index is {row!r}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(
+            f"{files.name}: {INDEX}, line {number} is malformed ({type(error).__name__}: {error})"
+        ) from error
+    return Entry(number, key, row, values)
+
+
+def place_entries(files: Files, latest: dict[str, Entry], allocated: int) -> list[Entry]:
+    """The entries that have a row, in the order of the rows; from `sample_key` without an index.
+
+    Args:
+        files: the store's.
+        latest: the entry that counts, for each key.
+        allocated: rows of the arrays.
+
+    Raises:
+        StoreError: an entry's row does not exist, or is another entry's too.
+    """
     if not latest:
         return _entries_from_keys(files, allocated)
     entries = sorted((e for e in latest.values() if e.row is not None), key=lambda e: e.row or 0)
@@ -134,20 +151,21 @@ def _entries_from_keys(files: Files, allocated: int) -> list[Entry]:
     return sorted((Entry(0, k, row, {}) for k, row in latest.items()), key=lambda e: e.row or 0)
 
 
-def _lengths(files: Files, entries: list[Entry], stored: np.ndarray, max_tokens: int) -> np.ndarray:
-    """Response lengths of the entries: the index's where it has them; the array must agree."""
-    lengths = stored.astype(np.int64)
-    for i, entry in enumerate(entries):
-        said = _count(files, entry, "response_len")
-        if said is None:
-            continue
-        if min(said, max_tokens) != min(int(stored[i]), max_tokens):
-            raise StoreError(
-                f"{files.name}: {INDEX}, line {entry.line}: response_len is {said} and "
-                f"arrays/response_len of row {entry.row} is {stored[i]}"
-            )
-        lengths[i] = said
-    return lengths
+def response_length(files: Files, entry: Entry, stored: int, max_tokens: int) -> int:
+    """The response length of an entry: the index's where it has one, else the array's.
+
+    Raises:
+        StoreError: they disagree.
+    """
+    said = _count(files, entry, "response_len")
+    if said is None:
+        return stored
+    if min(said, max_tokens) != min(stored, max_tokens):
+        raise StoreError(
+            f"{files.name}: {INDEX}, line {entry.line}: response_len is {said} and "
+            f"arrays/response_len of row {entry.row} is {stored}"
+        )
+    return said
 
 
 def _input_lengths(files: Files, entries: list[Entry], allocated: int) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..contracts import StoreError
 from .activations import ActivationArray
+from .arrays import ArrayMeta
 from .columns import read_column, require_meta
 from .files import Files, lines
 from .part import StorePart, Text, find_logprobs, log_dropped
@@ -26,19 +27,14 @@ def open_native(files: Files, attributes: dict[str, Any]) -> StorePart:
     """
     schema = parse_schema(attributes, files.name)
     meta = require_meta(files, ACTIVATIONS, schema.rows)
-    expected = (len(schema.layers), schema.max_tokens, schema.hidden_size)
-    if meta.shape[1:] != expected or meta.dtype != np.dtype(schema.dtype):
-        raise StoreError(
-            f"{files.name}: {ACTIVATIONS} is {meta.dtype} {meta.shape} and the root attributes say "
-            f"{schema.dtype} (rows, {', '.join(map(str, expected))})"
-        )
+    check_activations(files, schema, meta)
     strings = ("hashkey", "group")
     numbers = {n: _column(files, schema, n) for n in schema.columns if n not in strings}
     for name in strings[: 1 + schema.grouped]:
         require_meta(files, name, schema.rows)
     counts = numbers["token_count"]
-    _in_range(files, "token_count", counts, 0, schema.max_tokens)
-    _in_range(files, "halu", numbers["halu"], -1, 1)
+    check_range(files, "token_count", counts, 0, schema.max_tokens)
+    check_range(files, "halu", numbers["halu"], -1, 1)
     rows = np.flatnonzero(counts)
     log_dropped(files, len(counts) - len(rows))
     return StorePart(
@@ -59,6 +55,20 @@ def open_native(files: Files, attributes: dict[str, Any]) -> StorePart:
         load_groups=partial(_strings, files, schema, "group", rows) if schema.grouped else None,
         load_texts=partial(_texts, files, schema),
     )
+
+
+def check_activations(files: Files, schema: NativeSchema, meta: ArrayMeta) -> None:
+    """The array must be what the root attributes say.
+
+    Raises:
+        StoreError: it is not.
+    """
+    expected = (len(schema.layers), schema.max_tokens, schema.hidden_size)
+    if meta.shape[1:] != expected or meta.dtype != np.dtype(schema.dtype):
+        raise StoreError(
+            f"{files.name}: {ACTIVATIONS} is {meta.dtype} {meta.shape} and the root attributes say "
+            f"{schema.dtype} (rows, {', '.join(map(str, expected))})"
+        )
 
 
 def _column(files: Files, schema: NativeSchema, name: str) -> np.ndarray:
@@ -87,20 +97,30 @@ def _texts(files: Files, schema: NativeSchema) -> dict[str, Text]:
         raise StoreError(
             f"{files.name}: {TEXTS} has {len(data)} bytes of {schema.texts_bytes} committed ones"
         )
-    texts = {}
-    for number, line in lines(data):
-        try:
-            entry = json.loads(line)
-            texts[entry["hashkey"]] = Text(prompt=entry["prompt"], response=entry["response"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise StoreError(
-                f"{files.name}: {TEXTS}, line {number} is malformed "
-                f"({type(error).__name__}: {error})"
-            ) from error
-    return texts
+    return dict(parse_text(files, number, line) for number, line in lines(data))
 
 
-def _in_range(files: Files, name: str, values: np.ndarray, low: int, high: int) -> None:
+def parse_text(files: Files, number: int, line: bytes) -> tuple[str, Text]:
+    """A line of texts.jsonl: the hashkey and the text.
+
+    Raises:
+        StoreError: it is malformed; names its number.
+    """
+    try:
+        entry = json.loads(line)
+        return str(entry["hashkey"]), Text(prompt=entry["prompt"], response=entry["response"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(
+            f"{files.name}: {TEXTS}, line {number} is malformed ({type(error).__name__}: {error})"
+        ) from error
+
+
+def check_range(files: Files, name: str, values: np.ndarray, low: int, high: int) -> None:
+    """The values of an array must lie between two others.
+
+    Raises:
+        StoreError: one does not; names the first row.
+    """
     bad = np.flatnonzero((values < low) | (values > high))
     if len(bad):
         raise StoreError(
