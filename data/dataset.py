@@ -126,9 +126,13 @@ class ActivationDataset(Dataset[KViewItem]):
         """The model's layer id at each position that `view_indices` can name."""
         return self.settings.relevant_layers
 
-    @cached_property
+    @property
     def hashkeys(self) -> list[str]:
         """The rows' ids."""
+        return self._hashkeys
+
+    @cached_property
+    def _hashkeys(self) -> list[str]:
         keys = self.store.hashkeys
         return [keys[row] for row in self.rows.tolist()]
 
@@ -137,9 +141,13 @@ class ActivationDataset(Dataset[KViewItem]):
         """(n,) int32, response tokens, before truncation where that is known."""
         return self.store.response_lengths[self.rows]
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """Changes with the rows, the labels and the drawing of views."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
         digest = hashlib.sha256(self.store.fingerprint.encode())
         for column in (self.rows, self.labels):
             digest.update(column.tobytes())
