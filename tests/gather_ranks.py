@@ -3,9 +3,10 @@
 from typing import Any, NamedTuple
 
 import torch.distributed as dist
+from torch import Tensor
+
 from kview.contracts import ContractError
 from kview.train.supcon import SupConLoss
-from torch import Tensor
 
 
 class GlobalBatch(NamedTuple):

@@ -5,7 +5,6 @@ import time
 from pathlib import Path
 
 import torch
-from sources import MemorySource
 
 from kview.train import (
     ContrastiveTrainerConfig,
@@ -15,6 +14,7 @@ from kview.train import (
     ProgressiveCompressor,
     train_contrastive,
 )
+from sources import MemorySource
 
 
 class SlowSource(MemorySource):

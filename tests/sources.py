@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+
 from kview.contracts import KViewBatch
 
 

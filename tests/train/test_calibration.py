@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from kview.contracts import ConfigError, ContractError, KViewBatch
 from kview.train.calibration import measure_layers
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from kview.contracts import CheckpointError
 from kview.train.checkpoint import KEYS, load_checkpoint, save_checkpoint
 

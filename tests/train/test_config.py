@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+
 from kview.contracts import ConfigError
 from kview.train import ContrastiveTrainerConfig, LayerAwareContrastiveTrainerConfig
 

@@ -4,6 +4,8 @@ import json
 
 import pytest
 import torch
+from torch import nn
+
 from kview.contracts import ConfigError, ContractError, KViewBatch
 from kview.train import (
     ContrastiveTrainer,
@@ -15,7 +17,6 @@ from kview.train import (
     load_encoder,
 )
 from sources import MemorySource
-from torch import nn
 
 KINDS = ["plain", "layer_aware"]
 

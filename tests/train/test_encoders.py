@@ -3,9 +3,10 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
+
 from kview.contracts import ConfigError, ContractError
 from kview.train.encoders import ProgressiveCompressor, halving_widths
-from torch import nn
 
 
 def test_widths_halve_down_to_the_embedding():

@@ -4,12 +4,13 @@ from typing import get_args
 
 import pytest
 import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
 from kview.contracts import CheckpointError
 from kview.train.encoders import ProgressiveCompressor
 from kview.train.export import load_encoder, save_encoder
 from kview.train.layer_aware import Conditioning, LayerAwareProgressiveCompressor
-from safetensors.torch import save_file
-from torch import Tensor, nn
 
 LAYER_IDX = torch.tensor([0, 2, 1, 2])
 

@@ -7,6 +7,7 @@ from gather_ranks import (
     loss_and_gradients,
 )
 from gloo import on_ranks
+
 from kview.train.supcon import SupConLoss, supcon_loss
 
 

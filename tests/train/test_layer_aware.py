@@ -3,9 +3,10 @@ from typing import Any, get_args
 
 import pytest
 import torch
+from torch import Tensor
+
 from kview.contracts import ConfigError, ContractError, KViewBatch
 from kview.train.layer_aware import Conditioning, LayerAwareProgressiveCompressor
-from torch import Tensor
 
 H, D, LAYERS = 12, 4, (0, 3, 7)
 CONDITIONINGS = (None, *get_args(Conditioning))

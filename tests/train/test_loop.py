@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+
 from kview.contracts import CheckpointError, ConfigError, checks
 from kview.train import (
     ContrastiveTrainer,

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from killed_fit import fit
 
+from killed_fit import fit
 from kview.train.checkpoint import load_checkpoint
 from kview.train.run import RunFolder
 

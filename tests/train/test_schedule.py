@@ -1,6 +1,7 @@
 """The learning rate by the step."""
 
 import pytest
+
 from kview.train import ContrastiveTrainerConfig
 from kview.train.schedule import learning_rate
 

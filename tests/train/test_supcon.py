@@ -7,11 +7,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor, nn
+
 from kview.contracts import ConfigError, ContractError, checks
 from kview.train import supcon_kernel
 from kview.train.supcon import SupConLoss, supcon_loss
 from oracles import supcon_by_loops
-from torch import Tensor, nn
 
 
 class Case(NamedTuple):
