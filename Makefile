@@ -6,6 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 .PHONY: demo test check soak bench clean
 
 demo: .venv/.run
+	rm -rf runs/demo
 	$(BIN)/kview demo --out runs/demo
 
 test: .venv/.dev

@@ -90,6 +90,4 @@ def _settings_in(arguments: Sequence[str]) -> RunSettings | None:
     try:
         return RunSettings.from_dict(json.loads(Path(path).read_text()))
     except (OSError, json.JSONDecodeError) as error:
-        raise ConfigError(
-            f"--config {path} cannot be read as a run's config.json: {error}"
-        ) from error
+        raise ConfigError(f"--config {path} is no run's config.json: {error}") from error

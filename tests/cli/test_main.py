@@ -1,0 +1,195 @@
+"""The commands as a user runs them."""
+
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from kview.cli.main import main
+from kview.data import write_synthetic_store
+
+REAL = Path(__file__).parents[3] / "shared" / "real" / "halueval_qa_minilm.tar.gz"
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "store.zarr"
+    write_synthetic_store(path, num_rows=80, num_layers=5, hidden_size=16, max_tokens=4, seed=1)
+    return path
+
+
+def train(store: Path, run: Path, *flags: str) -> None:
+    main(
+        ["train", str(store), "--out", str(run), "--max-epochs", "2", "--batch-size", "16", *flags]
+    )
+
+
+def error_of(capsys, *arguments: str) -> str:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 1
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flags", [[], ["--layer-aware"], ["--split", "three_way"]])
+def test_train_then_evaluate(store, tmp_path, flags, capsys):
+    run = tmp_path / "run"
+    train(store, run, *flags)
+    main(["evaluate", str(run)])
+    printed = capsys.readouterr().out
+    for name in ("knn", "mahalanobis", "cosine", "length", "probe", str(run / "report.html")):
+        assert name in printed.replace("\n", "")
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    for group, names in {
+        "detectors": ("knn", "mahalanobis", "cosine"),
+        "baselines": ("length", "probe"),
+    }.items():
+        for name in names:
+            low, high = evaluation[group][name]["interval"]
+            assert 0 <= low <= evaluation[group][name]["auroc"] <= high <= 1
+    assert (run / "report.html").read_text().startswith("<!")
+    lines = (run / "predictions.csv").read_text().splitlines()
+    assert lines[0].startswith("hashkey,split,halu,knn")
+    assert len(lines) == 1 + 16
+
+
+def test_a_runs_own_config_makes_the_same_run(store, tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    train(store, one, "--dropout", "0.3", "--num-views", "3")
+    main(["train", "--config", str(one / "config.json"), "--out", str(two)])
+    assert (one / "metrics.jsonl").read_bytes() == (two / "metrics.jsonl").read_bytes()
+    assert json.loads((one / "config.json").read_text()) == json.loads(
+        (two / "config.json").read_text()
+    )
+
+
+def test_flags_change_what_a_config_says(store, tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    train(store, one, "--num-views", "3")
+    main(["train", "--config", str(one / "config.json"), "--out", str(two), "--num-views", "2"])
+    assert json.loads((two / "config.json").read_text())["trainer"]["num_views"] == 2
+
+
+def test_resume_needs_nothing_but_the_run(store, tmp_path):
+    run = tmp_path / "run"
+    train(store, run)
+    before = (run / "metrics.jsonl").read_bytes()
+    shutil.rmtree(run / "checkpoints")
+    (run / "checkpoints").mkdir()  # stopped before its first checkpoint
+    main(["train", "--resume", str(run)])
+    assert (run / "metrics.jsonl").read_bytes() == before
+    main(["train", "--resume", str(run)])  # done already: nothing to do
+    assert (run / "metrics.jsonl").read_bytes() == before
+
+
+def test_too_many_views_is_one_clear_sentence(store, tmp_path, capsys):
+    message = error_of(
+        capsys, "train", str(store), "--out", str(tmp_path / "run"), "--num-views", "8"
+    )
+    assert message == (
+        "kview: num_views=8 exceeds the 5 layers available (relevant_layers=0..4); lower num_views "
+        "or pass view_sampling_with_replacement=True\n"
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_errors_say_the_way_out(store, tmp_path, capsys):
+    assert "needs a STORE and --out RUN" in error_of(capsys, "train")
+    assert "is no run folder" in error_of(capsys, "evaluate", str(tmp_path))
+    run = tmp_path / "run"
+    train(store, run)
+    capsys.readouterr()
+    again = error_of(capsys, "train", str(store), "--out", str(run))
+    assert f"kview train --resume {run}" in again
+    assert "add --layer-aware" in error_of(
+        capsys, "train", str(store), "--out", str(tmp_path / "b"), "--no-calibrate"
+    )
+    assert "is no run's config.json" in error_of(
+        capsys, "train", "--config", str(tmp_path / "none.json"), "--out", str(tmp_path / "c")
+    )
+
+
+def test_another_store_is_scored(store, tmp_path, capsys):
+    run, other = tmp_path / "run", tmp_path / "other.zarr"
+    train(store, run)
+    write_synthetic_store(other, num_rows=30, num_layers=5, hidden_size=16, max_tokens=4, seed=1)
+    main(["evaluate", str(run), str(other)])
+    assert "30 test rows" in capsys.readouterr().out
+    assert json.loads((run / "on-other.zarr" / "evaluation.json").read_text())["detectors"]
+
+
+def test_a_store_of_another_model_is_refused(store, tmp_path, capsys):
+    run, other = tmp_path / "run", tmp_path / "other.zarr"
+    train(store, run)
+    write_synthetic_store(other, num_rows=30, num_layers=5, hidden_size=8, max_tokens=4, seed=2)
+    assert "hidden size 8 (the run: 16)" in error_of(capsys, "evaluate", str(run), str(other))
+
+
+def test_the_demo_beats_its_baselines(tmp_path, capsys):
+    run = tmp_path / "demo"
+    main(["demo", "--out", str(run)])
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    knn = evaluation["detectors"]["knn"]["auroc"]
+    assert knn > 0.8
+    assert knn > evaluation["baselines"]["probe"]["auroc"]
+    assert knn > evaluation["baselines"]["length"]["auroc"]
+    assert str(run / "report.html") in capsys.readouterr().out
+
+
+def test_version_and_module():
+    done = subprocess.run(
+        [sys.executable, "-m", "kview.cli", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("kview 0.")
+
+
+def test_two_processes_train_like_one(store, tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    flags = ["--accelerator", "cpu", "--dropout", "0"]
+    train(store, one, *flags)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command += ["-m", "kview.cli", "train", str(store), "--out", str(two)]
+    command += ["--max-epochs", "2", "--batch-size", "16", *flags]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    ours, theirs = (
+        [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        for run in (one, two)
+    )
+    for a, b in zip(ours, theirs, strict=True):
+        assert numbers(a) == pytest.approx(numbers(b), rel=1e-4)
+
+
+def numbers(line: dict[str, float | None]) -> dict[str, float]:
+    return {name: value for name, value in line.items() if value is not None}
+
+
+@pytest.mark.skipif(not REAL.is_file(), reason="the real activations are not beside the checkout")
+def test_the_real_store_end_to_end(tmp_path, capsys):
+    with tarfile.open(REAL) as archive:
+        archive.extractall(tmp_path, filter="data")
+    data, run = tmp_path / "halueval_qa_minilm", tmp_path / "run"
+    main(
+        [
+            "train",
+            str(data),
+            "--out",
+            str(run),
+            "--num-views",
+            "4",
+            "--split",
+            "two_way",
+            "--seed",
+            "42",
+        ]
+    )
+    main(["evaluate", str(run)])
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    assert evaluation["detectors"]["knn"]["auroc"] >= 0.95
+    assert "num_views=8 exceeds the 7 layers available" in error_of(
+        capsys, "train", str(data), "--out", str(tmp_path / "b"), "--num-views", "8"
+    )
