@@ -39,7 +39,7 @@ class ViewEncoder:
     ) -> None:
         self.encoder = encoder
         self.keywords = encoder_keywords(encoder)
-        self._call = module or encoder
+        self._call = encoder if module is None else module
         self._layer_map = _layer_map(getattr(encoder, "layer_ids", None), layer_ids)
 
     @boundary

@@ -14,6 +14,7 @@ import torch
 
 from kview.contracts import ConfigError, ContractError, KViewBatch, checks, current_level
 from kview.contracts.levels import VARIABLE, Level
+from workers import tell_level
 
 
 @pytest.fixture(autouse=True)
@@ -129,10 +130,6 @@ def test_many_threads_check_at_once(batch: KViewBatch) -> None:
     assert not wrong
 
 
-def _tell(queue: "multiprocessing.Queue[str]") -> None:
-    queue.put(current_level())
-
-
 @pytest.mark.parametrize(
     ("method", "block", "variable", "expected"),
     [
@@ -154,7 +151,7 @@ def test_processes_inherit_the_variable_and_forked_ones_the_block_too(
     context: Any = multiprocessing.get_context(method)
     queue = context.Queue()
     with checks(block) if block else nullcontext():
-        process = context.Process(target=_tell, args=(queue,))
+        process = context.Process(target=tell_level, args=(queue,))
         process.start()
     assert queue.get(timeout=60) == expected
     process.join()
