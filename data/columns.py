@@ -101,13 +101,18 @@ def decode_chunk(files: Files, meta: ArrayMeta, file: str, data: bytes) -> np.nd
         raise StoreError(f"{files.name}: {file} is truncated or damaged ({error})") from error
 
 
-def encode_strings(values: list[str]) -> bytes:
-    """The `vlen-utf8` codec: the count, then each string's length in bytes before its bytes."""
-    encoded = [v.encode() for v in values]
-    parts = [struct.pack("<I", len(encoded))]
-    for value in encoded:
-        parts += [struct.pack("<I", len(value)), value]
-    return b"".join(parts)
+def encode_strings(values: list[str], count: int) -> bytes:
+    """The `vlen-utf8` codec: the count, then each string's length in bytes before its bytes.
+
+    Args:
+        values: the first strings of the chunk.
+        count: how many it has; the rest are empty.
+    """
+    parts = [struct.pack("<I", count)]
+    for value in values:
+        encoded = value.encode()
+        parts += [struct.pack("<I", len(encoded)), encoded]
+    return b"".join(parts) + bytes(4 * (count - len(values)))
 
 
 def _decode_strings(data: bytes) -> np.ndarray:

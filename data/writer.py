@@ -283,11 +283,13 @@ class ActivationWriter:
         for name, values in self._columns.items():
             if not values:
                 continue
-            missing = self._schema.column_rows - len(values)
+            size = self._schema.column_rows
             if COLUMN_TYPES[name].kind == "O":
-                data = encode_strings(values + [""] * missing)
+                data = encode_strings(values, size)
             else:
-                data = np.array(values + [0] * missing, COLUMN_TYPES[name]).tobytes()
+                padded = np.zeros(size, COLUMN_TYPES[name])
+                padded[: len(values)] = values
+                data = padded.tobytes()
             self._folder.replace(f"{name}/c.{number}", data + checksum(data))
 
     def _check_place(self, values: RowValues) -> None:

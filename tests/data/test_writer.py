@@ -235,7 +235,7 @@ def kill_and_resume(tmp_path: Path, seed: int, rows: int = 300) -> int:
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        time.sleep(rng.uniform(0, 0.25))
+        time.sleep(rng.uniform(0, 0.5))
         process.send_signal(signal.SIGKILL)
     if not (path / "zarr.json").exists():
         return 0
