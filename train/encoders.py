@@ -10,10 +10,11 @@ from ..contracts import ConfigError, ContractError, Violation, boundary
 
 
 class ProgressiveCompressor(nn.Module):
-    """Halves the width of every token until it is near the embedding's, then takes the mean.
+    """Halves the width of every token until it is near the embedding's, then pools the tokens.
 
-    Each step is Linear, LayerNorm, GELU and dropout; the mean over the real tokens is projected to
-    the embedding. It takes any layer's activations alike.
+    Each step is Linear, LayerNorm, GELU and dropout. The mean and the maximum over the real tokens,
+    side by side, are projected to the embedding: the maximum keeps what one token shows, which the
+    mean over a long response would dilute. It takes any layer's activations alike.
 
     Args:
         input_dim: H, the hidden size of the language model.
@@ -39,7 +40,7 @@ class ProgressiveCompressor(nn.Module):
         for before, after in pairwise(widths):
             steps += [nn.Linear(before, after), nn.LayerNorm(after), nn.GELU(), nn.Dropout(dropout)]
         self.tokens = nn.Sequential(*steps)
-        self.project = nn.Linear(widths[-1], embedding_dim)
+        self.project = nn.Linear(2 * widths[-1], embedding_dim)
 
     @property
     def config(self) -> dict[str, object]:
@@ -67,23 +68,24 @@ class ProgressiveCompressor(nn.Module):
             ContractError: a shape is wrong, or H is not `input_dim`.
         """
         check_input_dim(x, self.input_dim)
-        return self.project(masked_mean(self.tokens(x), token_mask))
+        return self.project(pool_tokens(self.tokens(x), token_mask))
 
 
 def halving_widths(input_dim: int, embedding_dim: int) -> list[int]:
-    """H, H/2, H/4, ... down to the last that is at least D; H alone where H/2 is less than D."""
-    widths = [input_dim]
+    """H, H/2, H/4, ... down to the last that is at least D; one step in any case."""
+    widths = [input_dim, max(input_dim // 2, embedding_dim)]
     while widths[-1] // 2 >= embedding_dim:
         widths.append(widths[-1] // 2)
     return widths
 
 
-def masked_mean(x: Tensor, token_mask: Tensor | None) -> Tensor:
-    """The mean over the real tokens: (M, T, D), (M, T) -> (M, D)."""
+def pool_tokens(x: Tensor, token_mask: Tensor | None) -> Tensor:
+    """The mean and the maximum over the real tokens: (M, T, D), (M, T) -> (M, 2D)."""
     if token_mask is None:
-        return x.mean(1)
-    kept = torch.where(token_mask[:, :, None], x, 0)
-    return kept.sum(1) / token_mask.sum(1, keepdim=True)
+        return torch.cat([x.mean(1), x.amax(1)], dim=1)
+    padding = ~token_mask[:, :, None]  # (M, T, 1)
+    mean = x.masked_fill(padding, 0).sum(1) / token_mask.sum(1, keepdim=True)
+    return torch.cat([mean, x.masked_fill(padding, -torch.inf).amax(1)], dim=1)
 
 
 def check_input_dim(x: Tensor, input_dim: int) -> None:

@@ -22,8 +22,8 @@ Conditioning = Literal["film_in", "film_out", "film_both", "positional", "concat
 """Where the layer enters: scale and shift of the tokens, of the embedding, or of both (FiLM, Perez
 et al. 2018, eq. 2); a learned vector added to the tokens, or appended to them."""
 
-_CONCATENATED = 32
-"""Size of the layer's vector that `concatenate` appends."""
+_LAYER_DIM = 32
+"""Size of the vector that is learned for each layer."""
 
 
 class LayerAwareProgressiveCompressor(nn.Module):
@@ -61,16 +61,16 @@ class LayerAwareProgressiveCompressor(nn.Module):
         self.layer_ids = _layer_ids(layer_ids, num_layers)
         self.conditioning: Conditioning | None = conditioning
         count = len(self.layer_ids)
-        extra = _CONCATENATED if conditioning == "concatenate" else 0
+        extra = _LAYER_DIM if conditioning == "concatenate" else 0
         self.compressor = ProgressiveCompressor(input_dim + extra, embedding_dim, dropout=dropout)
-        self.film_in = self.film_out = self.vectors = None
+        self.vectors = None if conditioning is None else nn.Embedding(count, _LAYER_DIM)
+        self.film_in = self.film_out = self.shift = None
         if conditioning in ("film_in", "film_both"):
-            self.film_in = LayerFiLM(count, input_dim)
+            self.film_in = FiLM(input_dim)
         if conditioning in ("film_out", "film_both"):
-            self.film_out = LayerFiLM(count, embedding_dim)
-        if conditioning in ("positional", "concatenate"):
-            self.vectors = nn.Embedding(count, extra or input_dim)
-            nn.init.normal_(self.vectors.weight, std=0.02)
+            self.film_out = FiLM(embedding_dim)
+        if conditioning == "positional":
+            self.shift = nn.Linear(_LAYER_DIM, input_dim)
         self.register_buffer("mean", torch.zeros(count, input_dim))
         self.register_buffer("std", torch.ones(count, input_dim))
         self.register_buffer("norm", torch.zeros(count))
@@ -114,16 +114,17 @@ class LayerAwareProgressiveCompressor(nn.Module):
         check_input_dim(x, self.input_dim)
         self._check_range(layer_idx)
         x = (x - self.mean[layer_idx, None]) / self.std[layer_idx, None]  # (M, T, H)
+        if self.vectors is None:
+            return self.compressor(x, token_mask=token_mask)
+        layer = self.vectors(layer_idx)[:, None]  # (M, 1, _LAYER_DIM)
         if self.film_in is not None:
-            x = self.film_in(x, layer_idx)
-        if self.vectors is not None:
-            vectors = self.vectors(layer_idx)[:, None]  # (M, 1, H or _CONCATENATED)
-            if self.conditioning == "positional":
-                x = x + vectors
-            else:
-                x = torch.cat([x, vectors.expand(-1, x.shape[1], -1)], dim=-1)
-        z = self.compressor(x, token_mask=token_mask)  # (M, D)
-        return z if self.film_out is None else self.film_out(z[:, None], layer_idx)[:, 0]
+            x = self.film_in(x, layer)
+        elif self.shift is not None:
+            x = x + self.shift(layer)
+        elif self.conditioning == "concatenate":
+            x = torch.cat([x, layer.expand(-1, x.shape[1], -1)], dim=-1)
+        z = self.compressor(x, token_mask=token_mask)[:, None]  # (M, 1, D)
+        return (z if self.film_out is None else self.film_out(z, layer))[:, 0]
 
     def calibrate(
         self,
@@ -179,22 +180,22 @@ class LayerAwareProgressiveCompressor(nn.Module):
                 raise ContractError(f"encoder: {violation}", (violation,))
 
 
-class LayerFiLM(nn.Module):
-    """A learned scale and shift for each layer; does nothing until it is trained.
+class FiLM(nn.Module):
+    """A scale and a shift that are linear in the layer's vector; none until it is trained.
 
     Args:
-        num_layers: L.
         dim: the size of what it scales.
     """
 
-    def __init__(self, num_layers: int, dim: int) -> None:
+    def __init__(self, dim: int) -> None:
         super().__init__()
-        self.table = nn.Embedding(num_layers, 2 * dim)
-        nn.init.zeros_(self.table.weight)
+        self.linear = nn.Linear(_LAYER_DIM, 2 * dim)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
 
-    def forward(self, x: Tensor, layer_idx: Tensor) -> Tensor:
-        """(M, T, dim), (M,) -> (M, T, dim)."""
-        scale, shift = self.table(layer_idx)[:, None].chunk(2, dim=-1)  # (M, 1, dim) each
+    def forward(self, x: Tensor, layer: Tensor) -> Tensor:
+        """(M, T, dim), (M, 1, _LAYER_DIM) -> (M, T, dim)."""
+        scale, shift = self.linear(layer).chunk(2, dim=-1)  # (M, 1, dim) each
         return x * (1 + scale) + shift
 
 

@@ -6,14 +6,14 @@ import torch
 from torch import nn
 
 from kview.contracts import ConfigError, ContractError
-from kview.train.encoders import ProgressiveCompressor, halving_widths
+from kview.train.encoders import ProgressiveCompressor, halving_widths, pool_tokens
 
 
 def test_widths_halve_down_to_the_embedding():
     assert halving_widths(4096, 512) == [4096, 2048, 1024, 512]
     assert halving_widths(384, 128) == [384, 192]
-    assert halving_widths(64, 64) == [64]
-    assert halving_widths(16, 128) == [16]
+    assert halving_widths(64, 64) == [64, 64]
+    assert halving_widths(16, 128) == [16, 128]
 
 
 @pytest.mark.parametrize(("H", "D"), [(24, 4), (8, 8), (4, 16)])
@@ -35,6 +35,13 @@ def test_padding_does_not_matter_under_a_mask(padding: float):
     z = encoder(padded, token_mask=mask)
     for m in range(2):
         torch.testing.assert_close(z[m : m + 1], encoder(x[m : m + 1, mask[m]]))
+
+
+def test_pools_mean_and_maximum_of_the_real_tokens():
+    x = torch.tensor([[[1.0, 4.0], [3.0, -2.0], [9.0, 9.0]]])
+    mask = torch.tensor([[True, True, False]])
+    assert pool_tokens(x, mask).tolist() == [[2, 1, 3, 4]]
+    assert pool_tokens(x[:, :2], None).tolist() == [[2, 1, 3, 4]]
 
 
 def test_dropout_acts_in_training_only():
