@@ -2,6 +2,7 @@
 
 import os
 
+import beartype.door  # noqa: F401  (before a forked worker does: CPython < 3.11.8 trips, gh-106905)
 from hypothesis import settings
 
 settings.register_profile("kview", deadline=None, max_examples=50, print_blob=True)

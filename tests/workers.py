@@ -9,13 +9,14 @@ from kview.contracts import KViewBatch, KViewItem, current_level
 
 
 class Items:
-    """Eight samples, of which one may be broken."""
+    """A few samples, of which one may be broken."""
 
-    def __init__(self, broken: int | None = None) -> None:
+    def __init__(self, size: int = 8, broken: int | None = None) -> None:
+        self.size = size
         self.broken = broken
 
     def __len__(self) -> int:
-        return 8
+        return self.size
 
     def __getitem__(self, index: int) -> KViewItem:
         bad = index == self.broken

@@ -49,7 +49,7 @@ def test_batches_come_out_of_workers_whole(method: str | None) -> None:
 @pytest.mark.parametrize("method", START_METHODS)
 def test_an_error_comes_out_of_a_worker_with_the_whole_report(method: str) -> None:
     with pytest.raises(ContractError) as error:
-        list(loader(Items(broken=2), method))
+        list(loader(Items(4, broken=2), method))
     message = str(error.value)
     for line in (
         "Caught ContractError in DataLoader worker process 0",
@@ -64,7 +64,7 @@ def test_an_error_comes_out_of_a_worker_with_the_whole_report(method: str) -> No
 
 def test_an_error_in_collate_comes_out_of_a_worker() -> None:
     with pytest.raises(ValueError, match=r"axis B: expected one size, got 4 in hashkey(?s:.)*3 in"):
-        list(loader(Items(), "fork", collate_wrongly))
+        list(loader(Items(4), "fork", collate_wrongly))
 
 
 def test_a_forked_worker_has_the_level_of_the_block() -> None:
