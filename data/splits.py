@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from ..contracts import ConfigError, LabelError
+from ..contracts import IGNORE_LABEL, ConfigError, LabelError
 
 SplitStrategy = Literal["two_way", "three_way", "none"]
 
@@ -76,26 +76,29 @@ def _cut(
     """Two parts, the second with about that share."""
     from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
-    classes = Counter(labels[rows].tolist())
-    if groups is None:
-        second = share * len(rows)
-        if min(classes.values()) < 2 or second < len(classes) or len(rows) - second < len(classes):
-            raise _too_few(classes, share)
-        kept, cut = train_test_split(
-            rows, test_size=share, stratify=labels[rows], random_state=seed
-        )
-        return np.sort(kept), np.sort(cut)
     folds = round(1 / share)
-    if min(classes.values()) < folds or len(set(groups[rows])) < folds:
-        raise _too_few(classes, share)
+    least = 2 if groups is None else folds
+    strata = labels[rows].copy()
+    unlabelled = strata == IGNORE_LABEL
+    if unlabelled.sum() < least and not unlabelled.all():
+        strata[unlabelled] = strata[~unlabelled][0]  # too few to be spread on their own
+    classes = Counter(strata.tolist())
+    if min(classes.values(), default=0) < least or share * len(rows) < len(classes):
+        raise _too_few(labels[rows], share)
+    if groups is None:
+        kept, cut = train_test_split(rows, test_size=share, stratify=strata, random_state=seed)
+        return np.sort(kept), np.sort(cut)
+    if len(set(groups[rows])) < folds:
+        raise _too_few(labels[rows], share, f" in {len(set(groups[rows]))} groups")
     folder = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
-    kept, cut = next(folder.split(rows, labels[rows], groups[rows]))
+    kept, cut = next(folder.split(rows, strata, groups[rows]))
     return rows[kept], rows[cut]
 
 
-def _too_few(classes: Counter[int], share: float) -> LabelError:
-    counts = ", ".join(f"{n} of label {label}" for label, n in sorted(classes.items()))
+def _too_few(labels: np.ndarray, share: float, where: str = "") -> LabelError:
+    classes = sorted(Counter(labels.tolist()).items())
+    counts = ", ".join(f"{n} of label {label}" for label, n in classes) or "no row"
     return LabelError(
-        f"{counts}: too few to put a share of {share:g} aside with every label on both sides; "
-        "label more rows, or use split_strategy='none'"
+        f"{counts}{where}: too few to put a share of {share:g} aside with every label on both "
+        "sides; label more rows, or use split_strategy='none'"
     )

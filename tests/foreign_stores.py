@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import zarr
+import zarr.codecs
 
 
 @dataclass(frozen=True, kw_only=True)

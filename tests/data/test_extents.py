@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
+import zarr.codecs
 from foreign_stores import Grid, foreign, masked
 from hypothesis import given
 from hypothesis import strategies as st

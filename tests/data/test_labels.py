@@ -36,7 +36,7 @@ class Case:
                     input_length=1,
                     hashkey=key,
                     halu=row % 2,
-                    group=self.groups and self.groups[row],
+                    group=None if self.groups is None else self.groups[row],
                 )
         self.store = ActivationStore.open(self.folder / "a.zarr")
         if not files:

@@ -75,8 +75,22 @@ def test_sides_are_disjoint_complete_and_stratified(
 
 @pytest.mark.parametrize("groups", [None, ["a"] * 20])
 def test_too_few_rows_are_named(groups: list[str] | None) -> None:
-    with pytest.raises(LabelError, match="19 of label 0, 1 of label 1: too few"):
+    with pytest.raises(LabelError, match=r"19 of label 0, 1 of label 1.*: too few"):
         split_rows(labels_of((19, 1, 0)), strategy="two_way", seed=0, groups=groups)
+
+
+@pytest.mark.parametrize("groups", [None, [str(row // 2) for row in range(41)]])
+@pytest.mark.parametrize("unlabelled", [1, 41])
+def test_unlabelled_rows_are_never_too_few(groups: list[str] | None, unlabelled: int) -> None:
+    labels = labels_of((20, 20, 1)) if unlabelled == 1 else labels_of((0, 0, 41))
+    splits = split_rows(labels, strategy="two_way", seed=0, groups=groups)
+    assert splits.train is not None
+    assert 5 <= len(splits.test) <= 12
+
+
+def test_no_rows_cannot_be_split() -> None:
+    with pytest.raises(LabelError, match="no row: too few"):
+        split_rows(np.array([], np.int8), strategy="two_way", seed=0)
 
 
 def test_wrong_settings_are_refused() -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import zarr
+import zarr.codecs
 from hypothesis import given
 from hypothesis import strategies as st
 from written_rows import append_rows, row_values
