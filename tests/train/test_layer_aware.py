@@ -1,11 +1,22 @@
 import json
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from kview.contracts import ConfigError, ContractError, KViewBatch
+from kview.data import ActivationDataset, ActivationStore, write_synthetic_store
+from kview.eval import KNNDetector, embed, evenly_spaced, reference_set
+from kview.train import (
+    ContrastiveTrainer,
+    ContrastiveTrainerConfig,
+    LayerAwareContrastiveTrainer,
+    LayerAwareContrastiveTrainerConfig,
+    ProgressiveCompressor,
+)
 from kview.train.layer_aware import Conditioning, LayerAwareProgressiveCompressor
 
 H, D, LAYERS = 12, 4, (0, 3, 7)
@@ -157,3 +168,39 @@ def test_compiles_as_one_graph():
     compiled = torch.compile(encoder, fullgraph=True, backend="aot_eager")
     arguments = {"layer_idx": flat.layer_idx, "token_mask": flat.token_mask}
     torch.testing.assert_close(compiled(flat.x, **arguments), encoder(flat.x, **arguments))
+
+
+def knn_auroc(trainer: ContrastiveTrainer, dataset: ActivationDataset) -> float:
+    """Trains on three quarters of the rows; how well the rest are told apart."""
+    cut = len(dataset) * 3 // 4
+    train, test = dataset.select(range(cut)), dataset.select(range(cut, len(dataset)))
+    trainer.fit(train)
+    views = evenly_spaced(len(dataset.layer_ids), dataset.num_views)
+    reference = reference_set(embed(trainer.encoder, train.with_views(views)), "not_hallucinated")
+    embeddings = embed(trainer.encoder, test.with_views(views))
+    scores = KNNDetector().fit(reference).score(embeddings)
+    return float(roc_auc_score(test.labels, scores))
+
+
+def test_beats_the_plain_encoder_where_layers_differ_by_an_affine_map(tmp_path: Path):
+    size = {"num_layers": 12, "hidden_size": 16, "max_tokens": 3}
+    write_synthetic_store(tmp_path / "s.zarr", num_rows=480, signal=2.0, affine_layers=True, **size)
+    settings: dict[str, Any] = {
+        "max_epochs": 30,
+        "lr": 3e-3,
+        "temperature": 0.5,
+        "accelerator": "cpu",
+    }
+    torch.manual_seed(0)
+    with ActivationStore.open(tmp_path / "s.zarr") as store:
+        dataset = ActivationDataset(store, num_views=4)
+        plain = ContrastiveTrainer(
+            ProgressiveCompressor(16, 16), ContrastiveTrainerConfig(**settings)
+        )
+        aware = LayerAwareContrastiveTrainer(
+            LayerAwareProgressiveCompressor(16, 16, layer_ids=dataset.layer_ids),
+            LayerAwareContrastiveTrainerConfig(**settings),
+        )
+        figures = {"plain": knn_auroc(plain, dataset), "aware": knn_auroc(aware, dataset)}
+    assert figures["aware"] > 0.9
+    assert figures["aware"] > figures["plain"] + 0.1
