@@ -39,6 +39,15 @@ def loader(
     )
 
 
+def worker_error(batches: Iterable[KViewBatch]) -> str:
+    """The message of the error that the first batch ends in."""
+    iterator: Any = iter(batches)
+    with pytest.raises(ContractError) as error:
+        next(iterator)
+    iterator._shutdown_workers()  # left to the garbage collector it takes five seconds
+    return str(error.value)
+
+
 @pytest.mark.parametrize("method", [None, *START_METHODS])
 def test_batches_come_out_of_workers_whole(method: str | None) -> None:
     batches = list(loader(Items(), method))
@@ -48,9 +57,7 @@ def test_batches_come_out_of_workers_whole(method: str | None) -> None:
 
 @pytest.mark.parametrize("method", START_METHODS)
 def test_an_error_comes_out_of_a_worker_with_the_whole_report(method: str) -> None:
-    with pytest.raises(ContractError) as error:
-        list(loader(Items(4, broken=2), method))
-    message = str(error.value)
+    message = worker_error(loader(Items(4, broken=2), method))
     for line in (
         "Caught ContractError in DataLoader worker process 0",
         "KViewItem breaks 3 rules of its contract:",
@@ -63,8 +70,9 @@ def test_an_error_comes_out_of_a_worker_with_the_whole_report(method: str) -> No
 
 
 def test_an_error_in_collate_comes_out_of_a_worker() -> None:
-    with pytest.raises(ValueError, match=r"axis B: expected one size, got 4 in hashkey(?s:.)*3 in"):
-        list(loader(Items(4), "fork", collate_wrongly))
+    message = worker_error(loader(Items(4), "fork", collate_wrongly))
+    assert "axis B: expected one size, got 4 in hashkey" in message
+    assert "3 in halu" in message
 
 
 def test_a_forked_worker_has_the_level_of_the_block() -> None:
