@@ -1,0 +1,94 @@
+"""Peak memory of a training step: K=8 in chunks of 2 views against K=2, each in a fresh process.
+
+Run it on Linux: `python benchmarks/memory.py`. It prints a JSON line.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from kview.contracts import KViewBatch
+from kview.train import ContrastiveTrainer, ContrastiveTrainerConfig, ProgressiveCompressor
+
+B, T, H, D = 32, 64, 1024, 128
+ROUNDS = 3
+REACH = 1.25
+
+
+def batch(num_views: int, samples: int) -> KViewBatch:
+    """Random activations in the dtype that stores keep, labelled half and half."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (samples, num_views, T, H)
+    return KViewBatch(
+        hashkey=[f"sample {i}" for i in range(samples)],
+        halu=torch.arange(samples).remainder(2).float(),
+        views_activations=torch.randn(shape, generator=generator).half(),
+        view_indices=torch.arange(num_views).repeat(samples, 1),
+        input_length=torch.ones(samples, dtype=torch.long),
+        token_mask=torch.ones(samples, T, dtype=torch.bool),
+    )
+
+
+def status(field: str) -> int:
+    """A field of /proc/self/status, in bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
+
+
+def measure(num_views: int, chunk: int | None) -> int:
+    """Bytes that a step needs at its peak, above imports and inputs."""
+    config = ContrastiveTrainerConfig(
+        num_views=num_views, batch_size=B, train_forward_chunk_views=chunk
+    )
+    trainer = ContrastiveTrainer(ProgressiveCompressor(H, D), config)
+    trainer.training_step(batch(num_views, 2)).loss.backward()  # imports what a step imports
+    inputs = batch(num_views, B)
+    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
+    before = status("VmRSS")
+    trainer.training_step(inputs).loss.backward()
+    return status("VmHWM") - before
+
+
+def in_a_fresh_process(num_views: int, chunk: int | None) -> int:
+    """`measure`, where no earlier step has left memory behind; glibc gives large blocks back."""
+    done = subprocess.run(
+        [sys.executable, __file__, str(num_views), str(chunk or 0)],
+        env={**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return int(done.stdout)
+
+
+def main() -> int:
+    """Alternates the cases and prints the row; 1 where it falls short."""
+    cases = {"k2": (2, None), "k8_chunks_of_2": (8, 2), "k8": (8, None)}
+    peaks: dict[str, list[int]] = {name: [] for name in cases}
+    for _ in range(ROUNDS):
+        for name, case in cases.items():
+            peaks[name].append(in_a_fresh_process(*case))
+    median = {name: statistics.median(found) for name, found in peaks.items()}
+    ratio = median["k8_chunks_of_2"] / median["k2"]
+    row = {
+        "row": "peak memory, K=8 in chunks of 2 views / K=2",
+        "shape": {"B": B, "T": T, "H": H, "D": D},
+        "megabytes": {name: round(value / 1e6, 1) for name, value in median.items()},
+        "ratio": round(ratio, 3),
+        "reach": f"<= {REACH}",
+        "ok": ratio <= REACH,
+    }
+    print(json.dumps(row))
+    return 0 if row["ok"] else 1
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 3:
+        print(measure(int(sys.argv[1]), int(sys.argv[2]) or None))
+    else:
+        sys.exit(main())
