@@ -1,6 +1,7 @@
 """Stores of activations, and the K-view batches made of them."""
 
 from .collate import collate_kview
+from .convert import Conversion, convert_store
 from .dataset import ActivationDataset
 from .labels import prompt_key
 from .parser import ActivationParser, StoreInputs, find_inputs
@@ -9,6 +10,7 @@ from .sampling import Draw
 from .source import ItemSource, source_of
 from .splits import Splits, SplitStrategy, split_rows
 from .store import ActivationStore
+from .summary import LayerNorms, LengthBin, StoreSummary, describe_store
 from .synthetic import write_synthetic_store
 from .verify import Damage, verify_store
 from .writer import ActivationWriter
@@ -18,15 +20,21 @@ __all__ = [
     "ActivationParser",
     "ActivationStore",
     "ActivationWriter",
+    "Conversion",
     "Damage",
     "Draw",
     "ItemSource",
+    "LayerNorms",
+    "LengthBin",
     "LogprobBlock",
     "SplitStrategy",
     "Splits",
     "StoreInputs",
+    "StoreSummary",
     "Text",
     "collate_kview",
+    "convert_store",
+    "describe_store",
     "find_inputs",
     "prompt_key",
     "source_of",
