@@ -4,6 +4,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Iterator
+from dataclasses import is_dataclass
 from typing import Any, get_args, get_type_hints
 
 import pytest
@@ -159,7 +160,9 @@ def public_callables() -> Iterator[tuple[str, str, Callable[..., Any]]]:
             elif inspect.isclass(thing) and not issubclass(thing, Contract):
                 for method, value in vars(thing).items():
                     value = getattr(value, "__func__", value)
-                    if inspect.isfunction(value) and (method[0] != "_" or method[:2] == "__"):
+                    is_record = method == "__init__" and is_dataclass(thing)
+                    is_public = method[0] != "_" or method[:2] == "__"
+                    if inspect.isfunction(value) and is_public and not is_record:
                         full = f"{thing.__module__}.{value.__qualname__}"
                         yield f"kview.{room}.{name}.{method}", full, value
 

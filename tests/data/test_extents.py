@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import zarr
 import zarr.codecs
-from foreign_stores import Grid, foreign, masked
 from hypothesis import given
 from hypothesis import strategies as st
 
+from foreign_stores import Grid, foreign, masked
 from kview.data import ActivationStore, handles
 from kview.data.activations import ActivationArray, ZarrReader
 from kview.data.extents import ExtentReader

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
-from foreign_stores import Grid, foreign, masked
 
+from foreign_stores import Grid, foreign, masked
 from kview.contracts import StoreError
 from kview.data import ActivationStore
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from foreign_stores import foreign, masked
 
+from foreign_stores import foreign, masked
 from kview.contracts import ConfigError, StoreError
 from kview.data import ActivationStore, ActivationWriter, write_synthetic_store
 

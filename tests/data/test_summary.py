@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from foreign_stores import Grid, foreign
 
+from foreign_stores import Grid, foreign
 from kview.data import ActivationStore, ActivationWriter, describe_store
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from foreign_stores import Grid, foreign
 from hypothesis import given
 from hypothesis import strategies as st
-from written_rows import append_rows
 
+from foreign_stores import Grid, foreign
 from kview.contracts import StoreError
 from kview.data import ActivationStore, ActivationWriter, Damage, verify_store
+from written_rows import append_rows
 
 ROWS, LAYERS = 7, 3
 CHUNK = 4 * 5 * 2 + 4

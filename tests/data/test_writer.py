@@ -17,10 +17,10 @@ import zarr
 import zarr.codecs
 from hypothesis import given
 from hypothesis import strategies as st
-from written_rows import append_rows, row_values
 
 from kview.contracts import ConfigError, ContractError, StoreError
 from kview.data import ActivationStore, ActivationWriter, verify_store
+from written_rows import append_rows, row_values
 
 SIZES: dict[str, Any] = {"layers": [0, 3, 7], "hidden_size": 5, "max_tokens": 4, "model": "m"}
 APPENDER = Path(__file__).parent.parent / "written_rows.py"

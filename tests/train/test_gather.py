@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from gather_ranks import (
     GlobalBatch,
     each_ranks_part,
@@ -7,7 +8,6 @@ from gather_ranks import (
     loss_and_gradients,
 )
 from gloo import on_ranks
-
 from kview.train.supcon import SupConLoss, supcon_loss
 
 

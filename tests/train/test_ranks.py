@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from fit_ranks import fit
 
+from fit_ranks import fit
 from kview.train.checkpoint import load_checkpoint
 from kview.train.run import RunFolder
 
