@@ -15,6 +15,16 @@ out = Console(highlight=False, quiet=not _IS_FIRST)
 err = Console(stderr=True, highlight=False, quiet=not _IS_FIRST)
 
 
+def say(text: str) -> None:
+    """A line on stdout, as it is."""
+    out.print(text, markup=False, soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """A line on stderr, as it is."""
+    err.print(text, markup=False, soft_wrap=True)
+
+
 def print_json(value: Mapping[str, Any]) -> None:
     """One JSON object on stdout."""
     print(json.dumps(value, indent=2))

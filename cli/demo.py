@@ -7,7 +7,7 @@ from pathlib import Path
 from ..contracts import ConfigError
 from ..data import write_synthetic_store
 from ..train import ContrastiveTrainerConfig, RunFolder
-from .console import err, out
+from .console import note, say
 from .evaluate import evaluate, show
 from .settings import EncoderSettings, RunSettings
 from .train import train
@@ -40,7 +40,7 @@ def run_demo(command: Demo) -> None:
     write_synthetic_store(
         store, num_rows=1000, num_layers=8, hidden_size=64, max_tokens=16, seed=command.seed
     )
-    err.print(f"wrote {store}: 1000 synthetic responses, 8 layers")
+    note(f"wrote {store}: 1000 synthetic responses, 8 layers")
     settings = RunSettings(
         store=str(store.resolve()),
         encoder=EncoderSettings(layer_aware=True, embedding_dim=32),
@@ -51,5 +51,5 @@ def run_demo(command: Demo) -> None:
     train(settings, folder)
     evaluation, report = evaluate(folder)
     show(evaluation)
-    out.print(f"{time.perf_counter() - began:.0f} s")
-    out.print(f"report: {report}", soft_wrap=True)
+    say(f"{time.perf_counter() - began:.0f} s")
+    say(f"report: {report}")

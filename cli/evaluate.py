@@ -18,7 +18,7 @@ from ..eval import (
 )
 from ..eval.outputs import summary
 from ..train import RunFolder, load_encoder
-from .console import err, out, print_json, print_table
+from .console import note, print_json, print_table, say
 from .settings import RunSettings
 from .train import dataset, open_data
 
@@ -65,13 +65,13 @@ def run_evaluate(command: Evaluate) -> None:
         print_json(summary(evaluation))
         return
     show(evaluation)
-    out.print(f"report: {report}")
+    say(f"report: {report}")
 
 
 def run_report(command: Report) -> None:
     """Runs `kview report`."""
     _, report = evaluate(RunFolder(command.run))
-    out.print(str(report), soft_wrap=True)
+    say(str(report))
 
 
 def evaluate(
@@ -101,7 +101,7 @@ def evaluate(
         require_same_kind(own, other, settings.store, store)
     views = evenly_spaced(len(train.layer_ids), settings.trainer.num_views)
     layers = range(len(train.layer_ids))
-    err.print(
+    note(
         f"embedding {len(train)} train and {len(test)} test rows at layers "
         f"{[train.layer_ids[i] for i in views]}"
     )
@@ -189,7 +189,7 @@ def show(evaluation: DetectionEvaluation) -> None:
     )
     for name, scored in evaluation.scored.items():
         if isinstance(scored.figures, NoFigures):
-            out.print(f"{name}: {scored.figures.reason}")
+            say(f"{name}: {scored.figures.reason}")
 
 
 def _row(name: str, scored: Scored) -> tuple[str, ...]:

@@ -16,10 +16,14 @@ from .console import err
 from .demo import Demo, run_demo
 from .evaluate import Evaluate, Report, run_evaluate, run_report
 from .settings import RunSettings
+from .stores import Convert, Inspect, Verify, run_convert, run_inspect, run_verify
 from .train import Train, run_train
 
 _RUN = {
     Demo: run_demo,
+    Inspect: run_inspect,
+    Verify: run_verify,
+    Convert: run_convert,
     Train: run_train,
     Evaluate: run_evaluate,
     Report: run_report,

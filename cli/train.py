@@ -19,7 +19,7 @@ from ..train import (
     RunFolder,
     train_contrastive,
 )
-from .console import err, out
+from .console import note, say
 from .settings import DataSettings, EncoderSettings, RunSettings
 
 
@@ -75,7 +75,7 @@ def run_train(command: Train) -> None:
         trainer=command.trainer,
     )
     train(settings, RunFolder(command.out), resume=False)
-    out.print(f"next: kview evaluate {command.out}")
+    say(f"next: kview evaluate {command.out}")
 
 
 def train(settings: RunSettings, folder: RunFolder, *, resume: bool = False) -> FitResult:
@@ -98,7 +98,7 @@ def train(settings: RunSettings, folder: RunFolder, *, resume: bool = False) -> 
     if not resume:
         folder.write_config({"kview": version("kview"), **settings.to_dict()})
     val_rows = f", {len(val_source)} val" if val_source else ""
-    err.print(
+    note(
         f"{len(source)} train{val_rows} rows, {len(source.layer_ids)} layers, "
         f"K={config.num_views}, {type(encoder).__name__}"
     )

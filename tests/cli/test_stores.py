@@ -1,0 +1,65 @@
+"""What is done with stores on the command line."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kview.cli.main import main
+from kview.data import ActivationStore, write_synthetic_store
+
+
+@pytest.fixture
+def store(tmp_path) -> Path:
+    path = tmp_path / "store.zarr"
+    write_synthetic_store(path, num_rows=20, num_layers=3, hidden_size=8, max_tokens=4, seed=1)
+    return path
+
+
+def test_inspect_prints_a_page(store, capsys):
+    main(["inspect", str(store)])
+    page = capsys.readouterr().out
+    for part in ("20 rows", "3 layers", "hidden size 8", "10 hallucinated, 10 not", "█", "norms"):
+        assert part in page
+
+
+def test_inspect_as_json_has_the_same(store, capsys):
+    main(["inspect", str(store), "--json"])
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["rows"], summary["layer_ids"], summary["hidden_size"]) == (20, [0, 1, 2], 8)
+    assert summary["labels"] == {"1": 10, "0": 10}
+
+
+def test_verify_of_a_sound_store_says_so(store, capsys):
+    main(["verify", str(store)])
+    assert "no damage found" in capsys.readouterr().out
+
+
+def test_verify_lists_damage_and_fails(store, capsys):
+    shard = store / "activations" / "c.0.0.0.0"
+    content = bytearray(shard.read_bytes())
+    content[5] ^= 0xFF
+    shard.write_bytes(content)
+    with pytest.raises(SystemExit) as ended:
+        main(["verify", str(store)])
+    assert ended.value.code == 1
+    printed = capsys.readouterr()
+    assert "activations, row 0, layer 0" in printed.out
+    assert "kview: 1 problem in" in printed.err
+
+
+def test_convert_copies_and_compares(store, tmp_path, capsys):
+    main(["convert", str(store), str(tmp_path / "copy.zarr")])
+    assert "20 rows, every value compared" in capsys.readouterr().out
+    with ActivationStore.open(store) as a, ActivationStore.open(tmp_path / "copy.zarr") as b:
+        assert (a.read([3], [[0, 2]]) == b.read([3], [[0, 2]])).all()
+
+
+def test_a_missing_store_is_one_sentence(tmp_path, capsys):
+    for command in ("inspect", "verify"):
+        with pytest.raises(SystemExit) as ended:
+            main([command, str(tmp_path / "nothing")])
+        assert ended.value.code == 1
+        error = capsys.readouterr().err
+        assert error.startswith("kview: ")
+        assert error.count("\n") == 1
