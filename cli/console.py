@@ -49,4 +49,5 @@ def progress_bar(description: str) -> Progress:
         TimeElapsedColumn(),
         console=err,
         transient=True,
+        disable=not err.is_terminal,
     )

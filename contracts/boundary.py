@@ -12,7 +12,7 @@ from .axes import one_table
 from .contract import accepts, read_all
 from .errors import ContractError
 from .levels import Level, current_level
-from .plan import Plan
+from .plan import Hint, Plan
 from .report import Report
 
 P = ParamSpec("P")
@@ -28,9 +28,10 @@ def boundary(function: Callable[P, R]) -> Callable[P, R]:
     """Checks a function's annotated arguments and its result at the level in force.
 
     Contracts among them (`KViewBatch`, a sequence of `KViewItem`) are checked again, so one that
-    was built at level `off` or changed in place is refused here; all of them share one table of
-    axes with the other tensors and with the result. Costs nothing but a look at the level when
-    checks are off, and steps aside under `torch.compile`.
+    was built at level `off` or changed in place is refused here. An axis letter is one size in the
+    whole call: in the tensors, in the samples, and in the batch if one is given. Several batches,
+    batches in a sequence and a batch in the result have sizes of their own. Costs nothing but a
+    look at the level when checks are off, and steps aside under `torch.compile`.
 
     Raises:
         TypeError: the function is a generator or a coroutine, whose call does not do its work.
@@ -73,14 +74,18 @@ def boundary(function: Callable[P, R]) -> Callable[P, R]:
 
 def _compile(function: Callable[..., Any], signature: inspect.Signature) -> tuple[Plan, Plan]:
     hints = get_type_hints(function, include_extras=True)
-    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    arguments = {
-        name: hints[name]
-        for name, parameter in signature.parameters.items()
-        if name in hints and parameter.kind not in variadic and _is_checkable(hints[name])
-    }
-    result = {n: hints[n] for n in ("return",) if n in hints and _is_checkable(hints[n])}
-    return Plan(arguments), Plan(result)
+    given: dict[str, Any] = {}
+    for name, parameter in signature.parameters.items():
+        if name in hints and _is_checkable(hints[name]):
+            given[name] = hints[name]
+            if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+                given[name] = tuple[hints[name], ...]
+            elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
+                given[name] = dict[str, hints[name]]
+    one_batch = sum(c.is_batch for h in given.values() for c in Hint(h).contracts) == 1
+    arguments = Plan({name: Hint(hint, apart=not one_batch) for name, hint in given.items()})
+    result = {n: Hint(hints[n], apart=True) for n in ("return",) if _is_checkable(hints.get(n))}
+    return arguments, Plan(result)
 
 
 def _is_checkable(hint: Any) -> bool:

@@ -219,7 +219,7 @@ def _gather(value: Any, found: list[Tensor]) -> None:
 @cache
 def _plan(cls: type[Contract]) -> Plan:
     hints = get_type_hints(cls, include_extras=True)
-    return Plan({f.name: hints[f.name] for f in fields(cls)})
+    return Plan({f.name: Hint(hints[f.name]) for f in fields(cls)})
 
 
 @cache

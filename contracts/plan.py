@@ -1,6 +1,7 @@
 """What a set of annotated values must satisfy, compiled once and answered fast."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from types import NoneType, UnionType
 from typing import Annotated, Any, ClassVar, Union, cast, get_args, get_origin
 
@@ -15,7 +16,7 @@ class Planned:
     """Marks a type that brings a plan of its own: the contracts.
 
     Attributes:
-        is_batch: in a sequence each one has sizes of its own; samples in a sequence share theirs.
+        is_batch: it has a number of samples of its own, which others beside it need not share.
     """
 
     __slots__ = ()
@@ -35,12 +36,13 @@ class Hint:
         parts: what a tuple of fixed length holds, or None.
         minimum: smallest sizes by axis.
         length: the axis that a list's length is, or None.
+        apart: it is a batch with sizes of its own, not on the table that the others share.
 
     Raises:
         TypeError: a contract hides where it could not be checked, as in `dict[str, KViewBatch]`.
     """
 
-    def __init__(self, annotation: Any) -> None:
+    def __init__(self, annotation: Any, *, apart: bool = False) -> None:
         self.annotation = annotation
         self.outside = _outside(annotation)
         self.optional = False
@@ -51,10 +53,15 @@ class Hint:
         self.length: Len | None = None
         self.parts: tuple[Hint, ...] | None = None
         self._elements: list[Any] = []
-        self._take(annotation)
-        self.element = Hint(Union[tuple(self._elements)]) if self._elements else None  # noqa: UP007
+        self._take(annotation, apart)
+        self.apart = apart and any(contract.is_batch for contract in self.contracts)
+        self.element = (
+            Hint(Union[tuple(self._elements)], apart=True)  # noqa: UP007
+            if self._elements
+            else None
+        )
 
-    def _take(self, hint: Any) -> None:
+    def _take(self, hint: Any, apart: bool) -> None:
         origin, args = get_origin(hint), get_args(hint)
         if origin is Annotated:
             for marker in args[1:]:
@@ -62,10 +69,10 @@ class Hint:
                     self.minimum.update(marker.sizes)
                 elif isinstance(marker, Len):
                     self.length = marker
-            self._take(args[0])
+            self._take(args[0], apart)
         elif origin in (Union, UnionType):
             for arg in args:
-                self._take(arg)
+                self._take(arg, apart)
         elif hint is None or hint is NoneType:
             self.optional = True
         elif is_kind(hint, AbstractArray):
@@ -77,7 +84,7 @@ class Hint:
             if is_kind(origin, Sequence) and (origin is not tuple or args[1:] == (...,)):
                 self._elements.append(args[0])
             elif origin is tuple and not self.parts:
-                self.parts = tuple(Hint(arg) for arg in args)
+                self.parts = tuple(Hint(arg, apart=apart) for arg in args)
             elif any(map(_mentions_contract, args)):
                 raise TypeError(
                     f"{hint} hides a contract where it cannot be checked: take or return it "
@@ -117,28 +124,26 @@ class Plan:
     contracts, so those few are looked at one by one.
     """
 
-    def __init__(self, annotations: Mapping[str, Any]) -> None:
-        self.hints = {name: Hint(annotation) for name, annotation in annotations.items()}
+    def __init__(self, hints: Mapping[str, Hint]) -> None:
+        self.hints = hints
         self._fixed: Any = tuple.__class_getitem__(tuple(h.outside for h in self.hints.values()))
-        hints = list(enumerate(self.hints.values()))
-        self._lengths = [(i, h.length.array) for i, h in hints if h.length]
-        self._contracts = [i for i, h in hints if h.contracts]
+        places = list(enumerate(hints.values()))
+        self._lengths = [(i, h.length.array) for i, h in places if h.length]
+        self._contracts = [(i, h.apart) for i, h in places if h.contracts]
         self._tuples = [
-            (i, Plan({str(n): part.annotation for n, part in enumerate(h.parts)}))
-            for i, h in hints
+            (i, Plan({str(n): part for n, part in enumerate(h.parts)}))
+            for i, h in places
             if h.parts is not None
         ]
         self._plain = [
-            (i, classes) for i, h in hints if h.element and (classes := _plain(h.element))
+            (i, classes) for i, h in places if h.element and (classes := _plain(h.element))
         ]
         self._elements = [
-            (i, Plan({"": h.element.annotation}), any(c.is_batch for c in h.element.contracts))
-            for i, h in hints
-            if h.element and not _plain(h.element)
+            (i, Plan({"": h.element})) for i, h in places if h.element and not _plain(h.element)
         ]
         self._minima = [
             (i, axis, h.minimum[dim.name])
-            for i, h in hints
+            for i, h in places
             for array in h.arrays[:1]
             for axis, dim in enumerate(array.dims)
             if getattr(dim, "name", None) in h.minimum
@@ -168,10 +173,12 @@ class Plan:
             value = values[i]
             if is_sequence(value) and not all(isinstance(v, classes) for v in value):
                 return False
-        for i in self._contracts:
+        for i, apart in self._contracts:
             value = values[i]
-            if isinstance(value, Planned) and not nested(value, level):
-                return False
+            if isinstance(value, Planned):
+                with one_table() if apart else nullcontext():
+                    if not nested(value, level):
+                        return False
         for i, plan in self._tuples:
             value = values[i]
             if isinstance(value, tuple) and not plan.accepts(
@@ -179,26 +186,11 @@ class Plan:
             ):
                 return False
         return all(
-            _accepts_each(plan, values[i], apart, level, nested)
-            for i, plan, apart in self._elements
+            plan.accepts((element,), level, nested)
+            for i, plan in self._elements
             if is_sequence(values[i])
+            for element in values[i]
         )
-
-
-def _accepts_each(
-    plan: Plan,
-    values: Sequence[Any],
-    apart: bool,
-    level: Level,
-    nested: Callable[[Any, Level], bool],
-) -> bool:
-    if not apart:
-        return all(plan.accepts((v,), level, nested) for v in values)
-    for value in values:
-        with one_table():
-            if not plan.accepts((value,), level, nested):
-                return False
-    return True
 
 
 def _outside(hint: Any) -> Any:

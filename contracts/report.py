@@ -1,7 +1,7 @@
 """Collects everything that is wrong with a set of annotated values into one ContractError."""
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar, cast, get_origin
 
 import torch
@@ -51,20 +51,14 @@ class Report:
         if isinstance(value, Tensor) and hint.arrays:
             self._read_array(name, hint, value)
         elif hint.contracts and isinstance(value, tuple(hint.contracts)):
-            nested(value, name)
+            with self._apart(name) if hint.apart else nullcontext():
+                nested(value, name)
         elif hint.element is not None and is_sequence(value):
             self._read_list(name, hint, cast(Sequence[Any], value), nested)
         elif hint.parts is not None and isinstance(value, tuple):
             self._read_tuple(name, hint, cast(tuple[Any, ...], value), nested)
         elif not _fits(value, hint):
             self._refuse(name, hint, value)
-
-    @contextmanager
-    def apart(self, scope: str) -> Generator[None, None, None]:
-        """Inside, axes belong to `scope` alone: its sizes need not agree with those outside."""
-        outer, self._scope = self._scope, f" of {scope}"
-        yield
-        self._scope = outer
 
     def error(self) -> ContractError:
         """The error with all violations; sizes that disagree are one violation an axis."""
@@ -97,6 +91,13 @@ class Report:
         if self.violations or any(self._disagreements()):
             raise self.error()
 
+    @contextmanager
+    def _apart(self, scope: str) -> Generator[None, None, None]:
+        """Inside, axes belong to `scope` alone: its sizes need not agree with those outside."""
+        outer, self._scope = self._scope, f" of {scope}"
+        yield
+        self._scope = outer
+
     def _disagreements(self) -> Iterator[Violation]:
         for axis, sizes in self.axes.items():
             if _disagree(sizes):
@@ -123,12 +124,7 @@ class Report:
             self.put(hint.length.axis, name, len(value))
         element = cast(Hint, hint.element)
         for i, item in enumerate(value):
-            path = f"{name}[{i}]"
-            if any(kind.is_batch for kind in element.contracts):
-                with self.apart(path):
-                    self.read(path, element, item, nested)
-            else:
-                self.read(path, element, item, nested)
+            self.read(f"{name}[{i}]", element, item, nested)
 
     def _read_tuple(self, name: str, hint: Hint, value: tuple[Any, ...], nested: Nested) -> None:
         parts = cast(tuple[Hint, ...], hint.parts)

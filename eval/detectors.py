@@ -4,6 +4,7 @@ A sample's vector is the renormalised mean of its unit views, so no score depend
 the embeddings. A detector is fitted on a reference set that the caller chooses (`reference_set`).
 """
 
+from functools import partial
 from typing import Literal, Self
 
 import torch
@@ -18,6 +19,9 @@ Reference = Literal["not_hallucinated", "all"]
 
 _TILE = 1 << 24
 """Similarities held at once: 64 MiB in float32."""
+
+_ROWS = 64
+"""Queries whose neighbours are measured at once: they stay in cache."""
 
 
 def reference_set(train: EmbeddingBatch, reference: Reference) -> EmbeddingBatch:
@@ -182,15 +186,23 @@ def _nearest(queries: Tensor, reference: Tensor, k: int) -> Tensor:
     """Distances to the k nearest unit vectors, ascending: (B, D), (N, D) -> (B, k) float64.
 
     Neighbours are found by float32 cosines, in tiles; a distance made from such a cosine would lose
-    half its digits when it is small, so those of the k found are computed anew.
+    half its digits when it is small, so those to the k found are computed anew.
     """
-    narrow = reference.float()
-    rows = max(1, _TILE // len(reference))
+    queries, narrow = queries.to(reference.device), reference.float().T  # (D, N)
+    rows = max(1, min(len(queries), _TILE // len(reference)))
+    cosines = narrow.new_empty(rows, len(reference))  # one buffer: fresh pages cost as much as topk
     distances = []
-    for tile in queries.to(reference.device).split(rows):
-        found = (tile.float() @ narrow.T).topk(k, dim=1).indices  # (b, k)
-        distances.append((tile.unsqueeze(1) - reference[found]).norm(dim=-1))
+    for tile in queries.split(rows):
+        torch.mm(tile.float(), narrow, out=cosines[: len(tile)])
+        found = cosines[: len(tile)].topk(k, dim=1, sorted=False).indices  # (b, k)
+        distances += map(partial(_distances, reference), tile.split(_ROWS), found.split(_ROWS))
     return torch.cat(distances).sort(dim=1).values
+
+
+def _distances(reference: Tensor, queries: Tensor, found: Tensor) -> Tensor:
+    """Distances to the reference vectors found, (b, k)."""
+    near = reference.index_select(0, found.flatten()).view(*found.shape, -1)  # (b, k, D)
+    return near.sub_(queries.unsqueeze(1)).norm(dim=-1)
 
 
 def _fitted(value: Tensor | None, detector: object) -> Tensor:

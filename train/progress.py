@@ -23,7 +23,7 @@ class Progress:
             TextColumn("loss {task.fields[loss]}  {task.fields[rate]} samples/s"),
             TimeElapsedColumn(),
             console=self._console,
-            disable=not shown,
+            disable=not (shown and self._console.is_terminal),
             transient=True,
         )
         self._task = self._bars.add_task("", visible=False, loss="-", rate="-")
