@@ -1,5 +1,6 @@
 """`kview train`: a store in, a run folder out."""
 
+import json
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -74,7 +75,9 @@ def run_train(command: Train) -> None:
         encoder=command.encoder,
         trainer=command.trainer,
     )
-    train(settings, RunFolder(command.out), resume=False)
+    folder = RunFolder(command.out)
+    train(settings, folder, resume=False)
+    note(speed(folder))
     say(f"next: kview evaluate {command.out}")
 
 
@@ -110,6 +113,18 @@ def train(settings: RunSettings, folder: RunFolder, *, resume: bool = False) -> 
         run_dir=folder.path,
         resume_from=folder.path if resume else None,
         progress=True,
+    )
+
+
+def speed(folder: RunFolder) -> str:
+    """How fast the run's epochs were, and what share of the time they waited for data."""
+    epochs = [json.loads(line) for line in folder.timings.read_text().splitlines()]
+    seconds = sum(epoch["seconds"] for epoch in epochs)
+    waiting = sum(epoch["seconds_waiting_for_data"] for epoch in epochs)
+    samples = sum(epoch["seconds"] * epoch["samples_per_second"] for epoch in epochs)
+    return (
+        f"{samples / seconds:.0f} samples/s over {seconds:.1f} s; "
+        f"{waiting / seconds:.0%} of it waiting for data, the rest computing"
     )
 
 

@@ -13,7 +13,7 @@ Monitor = Literal["val_loss", "val_intra_cos", "val_intra_inter_margin", "train_
 OPERATIONAL = frozenset(
     (
         *("num_workers", "pin_memory", "checkpoint_every_steps", "snapshot_every_epochs"),
-        *("keep_snapshots", "accelerator", "devices"),
+        *("keep_snapshots", "accelerator", "devices", "tensorboard"),
     )
 )
 
@@ -106,6 +106,9 @@ class ContrastiveTrainerConfig:
 
     keep_snapshots: int | None = None
     """How many of the newest snapshots to keep; None: all."""
+
+    tensorboard: bool = False
+    """Log every epoch's figures for TensorBoard too, into the run's folder (needs tensorboardX)."""
 
     num_workers: int = 0
     """Processes that read ahead."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.loggers import TensorBoardLogger
 from torch import nn
 
 from ..contracts import ConfigError, KViewBatch, KViewSource
@@ -18,6 +19,7 @@ from .config import ContrastiveTrainerConfig
 from .figures import EpochFigures, FitResult, Running
 from .progress import Progress
 from .resume import Keeper, Position
+from .run import RunFolder
 from .schedule import learning_rate
 from .seeding import seed_step
 
@@ -50,7 +52,7 @@ class Loop:
         self.monitor = self._monitor()
         for source in filter(None, (train_source, val_source)):
             self._require_agreement(source)
-        self.fabric = _fabric(self.config)
+        self.fabric = _fabric(self.config, trainer.folder)
         self.fabric.launch()
         fingerprint = {
             "train": train_source.fingerprint,
@@ -95,6 +97,8 @@ class Loop:
         with self.progress:
             while self.at.epoch < config.max_epochs and not self._is_out_of_patience():
                 self._epoch()
+        for logger in self.fabric.loggers:
+            logger.finalize("success")
         self.keeper.export(best=self.monitor is not None)
         return FitResult(
             history=tuple(self.history),
@@ -126,6 +130,8 @@ class Loop:
         self.history.append(figures)
         self.progress.figures(figures)
         self.keeper.note_epoch(self.at, figures, timing)
+        known = {n: v for n, v in dataclasses.asdict(figures).items() if v is not None}
+        self.fabric.log_dict(known, step=figures.epoch)
         improved = self._note_best(figures)
         self.at.epoch, self.at.step = self.at.epoch + 1, 0
         self.running, self.waited = Running(), 0.0
@@ -251,11 +257,23 @@ class Loop:
             )
 
 
-def _fabric(config: ContrastiveTrainerConfig) -> Fabric:
+def _fabric(config: ContrastiveTrainerConfig, folder: RunFolder | None) -> Fabric:
     # torchrun says how many processes there are; without it the config does
     return Fabric(
         accelerator=config.accelerator,
         devices=int(os.environ.get("LOCAL_WORLD_SIZE", config.devices)),
         num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", 1)),
         precision=config.precision,
+        loggers=_tensorboard(folder) if config.tensorboard else None,
     )
+
+
+def _tensorboard(folder: RunFolder | None) -> TensorBoardLogger:
+    if folder is None:
+        raise ConfigError("tensorboard=True has no effect without a run folder; pass run_dir")
+    try:
+        return TensorBoardLogger(folder.path, name=None, version="tensorboard")
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            "tensorboard=True needs the package tensorboardX: pip install 'kview[tensorboard]'"
+        ) from error

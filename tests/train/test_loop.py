@@ -212,3 +212,15 @@ def test_timings_are_kept_apart_from_metrics(tmp_path):
     fit(MemorySource(), run_dir=tmp_path)
     timing = json.loads((tmp_path / "timings.jsonl").read_text().splitlines()[0])
     assert timing["seconds"] >= timing["seconds_waiting_for_data"] >= 0
+
+
+def test_tensorboard_gets_every_epochs_figures(tmp_path):
+    fit(MemorySource(), run_dir=tmp_path, tensorboard=True)
+    files = [p for p in (tmp_path / "tensorboard").iterdir() if p.name.startswith("events")]
+    assert files
+    assert b"train_intra_inter_margin" in files[0].read_bytes()
+
+
+def test_tensorboard_without_a_folder_is_refused():
+    with pytest.raises(ConfigError, match="no effect without a run folder"):
+        fit(MemorySource(), tensorboard=True)
