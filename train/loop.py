@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.loggers import TensorBoardLogger
+from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 from torch import nn
 
 from ..contracts import ConfigError, KViewBatch, KViewSource
