@@ -87,7 +87,7 @@ def test_accumulated_gradient_is_the_mean_over_its_batches():
     config = ContrastiveTrainerConfig(batch_size=16, accumulate_steps=2, accelerator="cpu")
     trainer = ContrastiveTrainer(ProgressiveCompressor(16, 8, dropout=0.0), config)
     batches = list(source.batches(epoch=0, batch_size=16))
-    loss = sum(trainer.training_step(batch).loss for batch in batches) / 2
+    loss = torch.stack([trainer.training_step(batch).loss for batch in batches]).mean()
     expected = torch.autograd.grad(loss, list(trainer.encoder.parameters()))
     seen = []
 
@@ -115,7 +115,7 @@ def test_early_stopping_and_the_best_epoch(tmp_path):
         lr=1e-8,  # moves nothing: the first epoch stays the best one, within rounding
         weight_decay=0.0,
     )
-    figures = [epoch.val_intra_cos for epoch in result.history]
+    figures = [epoch.val_intra_cos or 0.0 for epoch in result.history]
     assert result.best_epoch == max(range(len(figures)), key=figures.__getitem__)
     assert result.stopped_early == (len(figures) < 9)
     best = torch.load(tmp_path / "checkpoints" / "best.ckpt", weights_only=True)
