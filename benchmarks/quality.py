@@ -27,9 +27,9 @@ NAMES = ("knn", "length", "probe")
 
 _INTRODUCTION = """
 Written by `benchmarks/quality.py` on {source}. Every seed makes its own split (80 % train, 20 %
-test, groups kept whole) and its own run at kview's default settings; nothing was chosen by looking at a
-test split. The figures are AUROCs of hallucination detection: higher is better. `kNN` is kview's
-detector; `length` scores an answer by its number of tokens alone, and `probe` is a logistic
+test, groups kept whole) and its own run at kview's default settings; nothing was chosen by looking
+at a test split. The figures are AUROCs of hallucination detection: higher is better. `kNN` is
+kview's detector; `length` scores an answer by its number of tokens alone, and `probe` is a logistic
 regression on one layer's mean, the layer chosen by cross-validation on train.
 """
 
