@@ -1,13 +1,8 @@
 """Metrics, evaluators, detectors and reports of K-view embeddings."""
 
+from .choose_k import ChosenK, choose_k
 from .cosine_evaluator import CosineEvaluator, CosineFigures, CosineReport
-from .detection import (
-    DetectionEvaluation,
-    Scored,
-    ScoredLayer,
-    default_detectors,
-    evaluate_detection,
-)
+from .detection import default_detectors, evaluate_detection
 from .detectors import (
     CosineDetector,
     KNNDetector,
@@ -33,10 +28,12 @@ from .metrics import (
 )
 from .modes import eval_mode
 from .report import write_report
+from .results import DetectionEvaluation, Scored, ScoredLayer
 from .sample_ids import sample_ids
 from .scoring import DetectionFigures, Difference, Figure, NoFigures
 
 __all__ = [
+    "ChosenK",
     "ContrastiveEvalState",
     "ContrastiveEvaluator",
     "ContrastiveLoss",
@@ -61,6 +58,7 @@ __all__ = [
     "Reference",
     "Scored",
     "ScoredLayer",
+    "choose_k",
     "default_detectors",
     "embed",
     "eval_mode",

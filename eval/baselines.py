@@ -3,18 +3,18 @@
 Both are fitted on the labelled training rows alone.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..contracts import ConfigError, KViewSource, LabelError
+from ..contracts import ConfigError, KViewSource
+from .calibration import folds, require_classes
 from .embedding import require_rows, token_means
 
 Array = NDArray[np.float64]
 
-_FOLDS = 5
 _STRENGTHS = (1e-4, 1e-2, 1.0)
 """Inverse penalties that the probe chooses from, on standardised features."""
 
@@ -27,38 +27,31 @@ class ProbeLayer:
         layer: the model's layer id.
         strength: its inverse penalty, chosen by cross-validation on the training rows.
         cv_auroc: the mean AUROC of that cross-validation.
+        held_out: of the labelled training rows, each by the probe fitted without it, (N,).
         scores: of the test rows, log-odds, (n,).
     """
 
     layer: int
     strength: float
     cv_auroc: float
+    held_out: Array
     scores: Array
 
 
-def length_scores(
-    train_lengths: NDArray[np.integer],
-    train_labels: NDArray[np.integer],
-    test_lengths: NDArray[np.integer],
-) -> Array:
-    """Scores by response length alone: longer or shorter, whichever the training rows say.
+def length_direction(lengths: NDArray, labels: NDArray[np.integer]) -> Literal[1, -1]:
+    """Whether the longer (1) or the shorter (-1) training responses are hallucinated.
 
     Args:
-        train_lengths: tokens of the training responses, (N,).
-        train_labels: 1, 0 or -1, (N,).
-        test_lengths: tokens of the test responses, (n,).
-
-    Returns:
-        The lengths (n,), negated where hallucinated training responses are the shorter ones.
+        lengths: tokens of the training responses, (N,).
+        labels: 1, 0 or -1, (N,).
 
     Raises:
         LabelError: the training rows lack a class.
     """
     from sklearn.metrics import roc_auc_score
 
-    known = _require_classes(train_labels)
-    upwards = roc_auc_score(train_labels[known] == 1, train_lengths[known]) >= 0.5
-    return test_lengths.astype(np.float64) * (1 if upwards else -1)
+    known = require_classes(labels)
+    return 1 if roc_auc_score(labels[known] == 1, lengths[known]) >= 0.5 else -1
 
 
 def probe_layers(
@@ -85,7 +78,7 @@ def probe_layers(
             f"train shows layers {train.layer_ids} and test {test.layer_ids}; a probe is fitted on "
             "a layer and needs the same one to score"
         )
-    known = _require_classes(train.labels)
+    known = require_classes(train.labels)
     fit_x, score_x = layer_means(train, batch_size), layer_means(test, batch_size)
     y = train.labels[known] == 1
     return [
@@ -127,20 +120,21 @@ def _probe(layer: int, x: NDArray, y: NDArray[np.bool_], test: NDArray, seed: in
     from sklearn.metrics import roc_auc_score
 
     x, test = _few_features(*_standardised(x.astype(np.float64), test.astype(np.float64)))
-    folds = list(_folds(y, seed))
+    parts = list(folds(y, seed))
+    held_out = {c: np.empty(len(y)) for c in _STRENGTHS}
+    for c, scores in held_out.items():
+        for fit, out in parts:
+            scores[out] = _fitted(x[fit], y[fit], c)(x[out])
     quality = {
-        c: float(
-            np.mean(
-                [roc_auc_score(y[out], _fitted(x[fit], y[fit], c)(x[out])) for fit, out in folds]
-            )
-        )
-        for c in _STRENGTHS
+        c: float(np.mean([roc_auc_score(y[out], scores[out]) for _, out in parts]))
+        for c, scores in held_out.items()
     }
     strength = max(_STRENGTHS, key=lambda c: (quality[c], -c))
     return ProbeLayer(
         layer=layer,
         strength=strength,
         cv_auroc=quality[strength],
+        held_out=held_out[strength],
         scores=_fitted(x, y, strength)(test),
     )
 
@@ -149,14 +143,6 @@ def _fitted(x: Array, y: NDArray[np.bool_], strength: float):
     from sklearn.linear_model import LogisticRegression
 
     return LogisticRegression(C=strength, max_iter=5000).fit(x, y).decision_function
-
-
-def _folds(y: NDArray[np.bool_], seed: int) -> Iterator[tuple[NDArray, NDArray]]:
-    from sklearn.model_selection import StratifiedKFold
-
-    rarest = int(min(y.sum(), (~y).sum()))
-    splits = min(_FOLDS, rarest)
-    return StratifiedKFold(splits, shuffle=True, random_state=seed).split(y, y)
 
 
 def _standardised(x: Array, test: Array) -> tuple[Array, Array]:
@@ -174,13 +160,3 @@ def _few_features(x: Array, test: Array) -> tuple[Array, Array]:
         return x, test
     basis = np.linalg.qr(x.T)[0]  # (H, n)
     return x @ basis, test @ basis
-
-
-def _require_classes(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
-    counts = {label: int((labels == label).sum()) for label in (0, 1)}
-    if min(counts.values()) < 2:
-        raise LabelError(
-            f"the training rows have {counts[1]} labelled hallucinated and {counts[0]} labelled "
-            "not; a baseline is fitted on at least two of each"
-        )
-    return labels >= 0

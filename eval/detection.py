@@ -1,118 +1,41 @@
 """Detection from end to end: an encoder and its data in, all detectors' figures out."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from ..contracts import Detector, EmbeddingBatch, Encoder, KViewSource, LabelError, ViewEncoder
-from .baselines import ProbeLayer, best_layer, length_scores, probe_layers
+from ..contracts import (
+    ConfigError,
+    Detector,
+    EmbeddingBatch,
+    Encoder,
+    KViewSource,
+    LabelError,
+    ViewEncoder,
+)
+from .baselines import (
+    ProbeLayer,
+    best_layer,
+    length_direction,
+    probe_layers,
+)
+from .calibration import held_out_scores
+from .choose_k import choose_k
 from .detectors import (
     CosineDetector,
     KNNDetector,
     MahalanobisDetector,
     Reference,
-    reference_set,
+    reference_rows,
+    select,
 )
 from .embedding import embed
-from .outputs import summary, write_evaluation, write_predictions
-from .scoring import (
-    DetectionFigures,
-    Difference,
-    NoFigures,
-    Resamples,
-    detection_figures,
-    labelled,
-    no_figures_reason,
-    paired_differences,
-    resamples,
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scored:
-    """The scores of one detector or baseline on the test rows, and what they are worth.
-
-    Attributes:
-        scores: (n,), higher for more likely hallucinated; None where it could not be fitted.
-        figures: how well they tell the labelled rows apart, or why that cannot be said.
-    """
-
-    scores: NDArray[np.float64] | None
-    figures: DetectionFigures | NoFigures
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScoredLayer:
-    """The probe on one layer.
-
-    Attributes:
-        layer: the model's layer id.
-        cv_auroc: its AUROC in cross-validation on the training rows.
-        chosen: whether it is the probe that is reported as the baseline.
-        figures: on the test rows.
-    """
-
-    layer: int
-    cv_auroc: float
-    chosen: bool
-    figures: DetectionFigures | NoFigures
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DetectionEvaluation:
-    """Everything an evaluation of detection found.
-
-    Attributes:
-        hashkeys: the test rows, n.
-        labels: theirs, (n,): 1, 0 or -1.
-        detectors: by name: knn, mahalanobis, cosine.
-        baselines: by name: length, probe.
-        probe_layers: the probe on every layer; empty where none could be fitted.
-        differences: each detector's AUROC less each baseline's; empty without figures.
-        reference: which training rows the detectors were fitted on.
-        n_train: training rows.
-        n_reference: those of them that the detectors were fitted on.
-        view_layers: the model's layer ids of the K views.
-        n_resamples: resamples behind every interval.
-        grouped: whether resamples keep groups together.
-        seed: of the resamples and of the probe's folds.
-        embeddings: of the test rows, on the CPU.
-    """
-
-    hashkeys: tuple[str, ...]
-    labels: NDArray[np.int8]
-    detectors: Mapping[str, Scored]
-    baselines: Mapping[str, Scored]
-    probe_layers: tuple[ScoredLayer, ...]
-    differences: tuple[Difference, ...]
-    reference: Reference
-    n_train: int
-    n_reference: int
-    view_layers: tuple[int, ...]
-    n_resamples: int
-    grouped: bool
-    seed: int
-    embeddings: EmbeddingBatch
-
-    @property
-    def scored(self) -> dict[str, Scored]:
-        """Detectors and baselines by name, in order."""
-        return {**self.detectors, **self.baselines}
-
-    def to_json(self) -> dict[str, object]:
-        """The figures as plain values, as they stand in `evaluation.json`."""
-        return summary(self)
-
-    def write(self, folder: str | Path) -> None:
-        """Writes `evaluation.json` and `predictions.csv` into a folder, made if needed."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_evaluation(folder / "evaluation.json", self)
-        write_predictions(folder / "predictions.csv", self)
+from .judge import HeldOut, Judge
+from .layers import knn_by_layer, layer_map
+from .results import DetectionEvaluation, Scored, ScoredLayer
+from .scoring import NoFigures
 
 
 def evaluate_detection(
@@ -126,6 +49,7 @@ def evaluate_detection(
     device: torch.device | str | None = None,
     groups: Sequence[str] | None = None,
     reference: Reference = "not_hallucinated",
+    k: int | Literal["leave_one_out"] = 10,
     detectors: Mapping[str, Detector] | None = None,
     n_resamples: int = 1000,
     seed: int = 0,
@@ -138,98 +62,84 @@ def evaluate_detection(
         encoder: in any mode; it is evaluated in eval mode and restored.
         train: the training rows at K fixed layers, the same for all.
         test: the test rows at the same layers.
-        train_layers: the training rows with every layer as a view, for the probe.
+        train_layers: the training rows with every layer as a view.
         test_layers: the test rows with every layer as a view.
         batch_size: rows encoded at once; of all layers, as many as make the same number of views.
         device: where the encoder works; None for where it is.
         groups: the test rows' groups, which resamples keep together; None for each its own.
         reference: which training rows the detectors are fitted on.
-        detectors: by name; None for `default_detectors()`.
+        k: the neighbours of kNN; `leave_one_out` chooses them on the labelled training rows.
+        detectors: by name; None for `default_detectors(k)`.
         n_resamples: bootstrap resamples behind every interval.
-        seed: of the resamples and of the probe's folds.
+        seed: of the resamples and the folds.
 
     Raises:
-        LabelError: no training row can be a reference.
+        LabelError: no training row can be a reference, or `k` is to be chosen without labels.
         ConfigError: there are too few reference rows, or the sources' layers do not fit.
     """
-    train_embeddings = embed(encoder, train, batch_size=batch_size, device=device)
-    test_embeddings = embed(encoder, test, batch_size=batch_size, device=device)
-    fitted_on = reference_set(train_embeddings, reference)
-    labels = np.asarray(test.labels)
-    judge = _Judge(labels, groups, n_resamples, seed)
-    scored = {
-        name: judge(detector.fit(fitted_on).score(test_embeddings).cpu().numpy())
-        for name, detector in (detectors or default_detectors()).items()
-    }
     rows = max(1, batch_size * train.num_views // train_layers.num_views)
-    probes = _probes(train_layers, test_layers, rows, seed)
-    baselines = {
-        "length": _length(train, test, judge),
-        "probe": Scored(scores=None, figures=probes)
-        if isinstance(probes, NoFigures)
-        else judge(best_layer(probes).scores),
+    fit = embed(encoder, train, batch_size=batch_size, device=device)
+    score = embed(encoder, test, batch_size=batch_size, device=device)
+    fit_layers = embed(encoder, train_layers, batch_size=rows, device=device)
+    score_layers = embed(encoder, test_layers, batch_size=rows, device=device)
+    in_reference = reference_rows(fit, reference)
+    neighbours = choose_k(fit, reference=reference).k if k == "leave_one_out" else k
+    judge = Judge(np.asarray(test.labels), groups, n_resamples, seed)
+
+    scored = {
+        name: _detect(detector, fit, in_reference, score, judge, reference, seed)
+        for name, detector in (detectors or default_detectors(neighbours)).items()
     }
+    probes = _probes(train_layers, test_layers, rows, seed)
+    baselines = {"length": _length(train, test, judge), "probe": _probe(probes, train, judge)}
+    by_layer = knn_by_layer(select(fit_layers, in_reference), score_layers, neighbours)
     return DetectionEvaluation(
         hashkeys=tuple(test.hashkeys),
-        labels=labels,
+        labels=np.asarray(test.labels),
         detectors=scored,
         baselines=baselines,
-        probe_layers=() if isinstance(probes, NoFigures) else _layer_table(probes, judge),
         differences=judge.differences(scored, baselines),
+        layers=_layer_table(test_layers.layer_ids, by_layer, probes, judge),
+        layer_map=layer_map(score_layers, tuple(test_layers.layer_ids), seed),
         reference=reference,
         n_train=len(train),
-        n_reference=len(fitted_on),
+        n_reference=len(in_reference),
+        k=neighbours,
         view_layers=_view_layers(test),
         n_resamples=judge.n_resamples,
         grouped=groups is not None,
         seed=seed,
-        embeddings=test_embeddings.to("cpu"),
+        embeddings=score.to("cpu"),
     )
 
 
-def default_detectors() -> dict[str, Detector]:
+def default_detectors(k: int = 10) -> dict[str, Detector]:
     """The detectors that are reported where none are chosen, unfitted."""
-    return {"knn": KNNDetector(), "mahalanobis": MahalanobisDetector(), "cosine": CosineDetector()}
+    return {"knn": KNNDetector(k), "mahalanobis": MahalanobisDetector(), "cosine": CosineDetector()}
 
 
-class _Judge:
-    """Turns scores into figures: the same labelled rows and the same resamples for all."""
+def _detect(
+    detector: Detector,
+    train: EmbeddingBatch,
+    in_reference: list[int],
+    test: EmbeddingBatch,
+    judge: Judge,
+    reference: Reference,
+    seed: int,
+) -> Scored:
+    held_out = _held_out(detector, train, reference, seed)
+    detector.fit(select(train, in_reference))
+    return judge(detector.score(test).cpu().numpy(), held_out)
 
-    def __init__(
-        self, labels: NDArray[np.int8], groups: Sequence[str] | None, count: int, seed: int
-    ) -> None:
-        self._known = labelled(labels)
-        self._labels = labels[self._known]
-        self._reason = no_figures_reason(labels)
-        self._draws = Resamples(np.empty((0, len(self._labels))))
-        if self._reason is None:
-            known_groups = None if groups is None else list(np.asarray(groups)[self._known])
-            self._draws = resamples(self._labels, groups=known_groups, count=count, seed=seed)
 
-    @property
-    def n_resamples(self) -> int:
-        return len(self._draws.weights)
-
-    def __call__(self, scores: NDArray[np.float64]) -> Scored:
-        return Scored(scores=scores, figures=self.figures(scores))
-
-    def figures(self, scores: NDArray[np.float64]) -> DetectionFigures | NoFigures:
-        if self._reason is not None:
-            return NoFigures(reason=self._reason)
-        return detection_figures(scores[self._known], self._labels, self._draws)
-
-    def differences(
-        self, detectors: Mapping[str, Scored], baselines: Mapping[str, Scored]
-    ) -> tuple[Difference, ...]:
-        if self._reason is not None:
-            return ()
-        scores = {
-            name: scored.scores[self._known]
-            for name, scored in {**detectors, **baselines}.items()
-            if scored.scores is not None
-        }
-        pairs = [(d, b) for d in detectors for b in baselines if b in scores]
-        return tuple(paired_differences(scores, self._labels, self._draws, pairs=pairs))
+def _held_out(
+    detector: Detector, train: EmbeddingBatch, reference: Reference, seed: int
+) -> HeldOut | None:
+    """None where the training rows are too few for folds, and so for probabilities."""
+    try:
+        return held_out_scores(detector, train, reference, seed)
+    except (LabelError, ConfigError):
+        return None
 
 
 def _probes(
@@ -241,28 +151,53 @@ def _probes(
         return NoFigures(reason=str(error))
 
 
-def _length(train: KViewSource, test: KViewSource, judge: _Judge) -> Scored:
+def _probe(probes: list[ProbeLayer] | NoFigures, train: KViewSource, judge: Judge) -> Scored:
+    if isinstance(probes, NoFigures):
+        return Scored(scores=None, figures=probes)
+    best, labels = best_layer(probes), np.asarray(train.labels)
+    return judge(best.scores, (best.held_out, labels[labels >= 0]))
+
+
+def _length(train: KViewSource, test: KViewSource, judge: Judge) -> Scored:
+    """Response length alone, longer or shorter, whichever the training rows say."""
+    labels = np.asarray(train.labels)
+    lengths = np.asarray(train.response_lengths, dtype=np.float64)
     try:
-        scores = length_scores(
-            np.asarray(train.response_lengths),
-            np.asarray(train.labels),
-            np.asarray(test.response_lengths),
-        )
+        sign = length_direction(lengths, labels)
     except LabelError as error:
         return Scored(scores=None, figures=NoFigures(reason=str(error)))
-    return judge(scores)
+    known = labels >= 0
+    scores = sign * np.asarray(test.response_lengths, dtype=np.float64)
+    return judge(scores, (sign * lengths[known], labels[known]))
 
 
-def _layer_table(probes: list[ProbeLayer], judge: _Judge) -> tuple[ScoredLayer, ...]:
+def _layer_table(
+    layers: Sequence[int],
+    knn_scores: list[np.ndarray],
+    probes: list[ProbeLayer] | NoFigures,
+    judge: Judge,
+) -> tuple[ScoredLayer, ...]:
+    if isinstance(probes, NoFigures):
+        return tuple(
+            ScoredLayer(
+                layer=layer,
+                knn=judge.figures(scores),
+                probe=probes,
+                probe_cv_auroc=None,
+                chosen=False,
+            )
+            for layer, scores in zip(layers, knn_scores, strict=True)
+        )
     best = best_layer(probes)
     return tuple(
         ScoredLayer(
             layer=probe.layer,
-            cv_auroc=probe.cv_auroc,
+            knn=judge.figures(scores),
+            probe=judge.figures(probe.scores),
+            probe_cv_auroc=probe.cv_auroc,
             chosen=probe is best,
-            figures=judge.figures(probe.scores),
         )
-        for probe in probes
+        for probe, scores in zip(probes, knn_scores, strict=True)
     )
 
 

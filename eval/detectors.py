@@ -20,12 +20,21 @@ Reference = Literal["not_hallucinated", "all"]
 _TILE = 1 << 24
 """Similarities held at once: 64 MiB in float32."""
 
+_BLOCK = 128
+"""Similarities of which only the largest is looked at first."""
+
 _ROWS = 64
 """Queries whose neighbours are measured at once: they stay in cache."""
 
 
+@boundary
 def reference_set(train: EmbeddingBatch, reference: Reference) -> EmbeddingBatch:
-    """The training samples that detectors are fitted on.
+    """The training samples that detectors are fitted on, as `reference_rows` chooses them."""
+    return select(train, reference_rows(train, reference))
+
+
+def reference_rows(train: EmbeddingBatch, reference: Reference) -> list[int]:
+    """Which of the training samples detectors are fitted on.
 
     Args:
         train: all training samples.
@@ -35,14 +44,14 @@ def reference_set(train: EmbeddingBatch, reference: Reference) -> EmbeddingBatch
         LabelError: none is labelled 0.
     """
     if reference == "all":
-        return train
+        return list(range(len(train)))
     rows = [] if train.halu is None else (train.halu == 0).nonzero().flatten().tolist()
     if not rows:
         raise LabelError(
             f"none of the {len(train)} training samples is labelled 0 (not hallucinated), which "
             'reference="not_hallucinated" needs; label them, or pass reference="all"'
         )
-    return select(train, rows)
+    return rows
 
 
 def select(batch: EmbeddingBatch, rows: list[int]) -> EmbeddingBatch:
@@ -96,7 +105,7 @@ class KNNDetector:
             NotFittedError: `fit` has not been called.
         """
         reference = _fitted(self._reference, self)
-        return _nearest(sample_vectors(batch.z_views), reference, self.k).mean(dim=1)
+        return nearest(sample_vectors(batch.z_views), reference, self.k).mean(dim=1)
 
 
 class MahalanobisDetector:
@@ -182,21 +191,34 @@ class CosineDetector:
         return 1 - (sums.square().sum(dim=1) - K) / (K * (K - 1))
 
 
-def _nearest(queries: Tensor, reference: Tensor, k: int) -> Tensor:
+def nearest(queries: Tensor, reference: Tensor, k: int) -> Tensor:
     """Distances to the k nearest unit vectors, ascending: (B, D), (N, D) -> (B, k) float64.
 
     Neighbours are found by float32 cosines, in tiles; a distance made from such a cosine would lose
     half its digits when it is small, so those to the k found are computed anew.
     """
     queries, narrow = queries.to(reference.device), reference.float().T  # (D, N)
-    rows = max(1, min(len(queries), _TILE // len(reference)))
-    cosines = narrow.new_empty(rows, len(reference))  # one buffer: fresh pages cost as much as topk
+    N = len(reference)
+    rows = max(1, min(len(queries), _TILE // N))
+    # one buffer, for fresh pages cost as much as the search; what pads it to whole blocks is -inf
+    cosines = narrow.new_full((rows, -(-N // _BLOCK) * _BLOCK), -torch.inf)
     distances = []
     for tile in queries.split(rows):
-        torch.mm(tile.float(), narrow, out=cosines[: len(tile)])
-        found = cosines[: len(tile)].topk(k, dim=1, sorted=False).indices  # (b, k)
+        torch.mm(tile.float(), narrow, out=cosines[: len(tile), :N])
+        found = _largest(cosines[: len(tile)], k)
         distances += map(partial(_distances, reference), tile.split(_ROWS), found.split(_ROWS))
     return torch.cat(distances).sort(dim=1).values
+
+
+def _largest(cosines: Tensor, k: int) -> Tensor:
+    """Where each row's k largest are, (b, k): all in the k blocks whose maxima are largest."""
+    blocks = cosines.unflatten(1, (-1, _BLOCK))  # (b, blocks, _BLOCK)
+    if blocks.shape[1] <= k:
+        return cosines.topk(k, dim=1, sorted=False).indices
+    best = blocks.amax(dim=2).topk(k, dim=1, sorted=False).indices  # (b, k)
+    values = blocks.take_along_dim(best.unsqueeze(2), dim=1).flatten(1)  # (b, k * _BLOCK)
+    inside = values.topk(k, dim=1, sorted=False).indices
+    return best.gather(1, inside // _BLOCK) * _BLOCK + inside % _BLOCK
 
 
 def _distances(reference: Tensor, queries: Tensor, found: Tensor) -> Tensor:

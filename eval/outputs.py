@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from .scoring import DetectionFigures, Figure, NoFigures
 
 if TYPE_CHECKING:
-    from .detection import DetectionEvaluation
+    from .results import DetectionEvaluation, ScoredLayer
 
-_FIGURES = ("auroc", "average_precision", "fpr95")
+_FIGURES = ("auroc", "average_precision", "fpr95", "calibration_error")
 
 
 def write_evaluation(path: Path, evaluation: "DetectionEvaluation") -> None:
@@ -20,7 +20,7 @@ def write_evaluation(path: Path, evaluation: "DetectionEvaluation") -> None:
 
 def summary(evaluation: "DetectionEvaluation") -> dict[str, object]:
     """The figures as plain values: `detectors.<name>.auroc`, `.interval`, `baselines.<name>.…`."""
-    chosen = next((layer.layer for layer in evaluation.probe_layers if layer.chosen), None)
+    chosen = next((layer.layer for layer in evaluation.layers if layer.chosen), None)
     baselines = {n: _figures(s.figures) for n, s in evaluation.baselines.items()}
     if chosen is not None:
         baselines["probe"]["layer"] = chosen
@@ -34,6 +34,7 @@ def summary(evaluation: "DetectionEvaluation") -> dict[str, object]:
             "reference": evaluation.reference,
             "n_reference": evaluation.n_reference,
             "view_layers": list(evaluation.view_layers),
+            "k": evaluation.k,
         },
         "intervals": {
             "level": 0.95,
@@ -47,15 +48,7 @@ def summary(evaluation: "DetectionEvaluation") -> dict[str, object]:
             {"first": d.first, "second": d.second, **_named("auroc", d.auroc)}
             for d in evaluation.differences
         ],
-        "probe_layers": [
-            {
-                "layer": layer.layer,
-                "cv_auroc": layer.cv_auroc,
-                "chosen": layer.chosen,
-                **_figures(layer.figures),
-            }
-            for layer in evaluation.probe_layers
-        ],
+        "layers": [_layer(layer) for layer in evaluation.layers],
     }
 
 
@@ -73,6 +66,26 @@ def write_predictions(path: Path, evaluation: "DetectionEvaluation") -> None:
             writer.writerow([hashkey, "test", int(evaluation.labels[row]), *scores])
 
 
+def write_embeddings(path: Path, evaluation: "DetectionEvaluation") -> None:
+    """Writes the test rows' `z_views` (n, K, D) and `halu` (n,); the hashkeys are metadata."""
+    from safetensors.torch import save_file
+
+    batch = evaluation.embeddings
+    tensors = {"z_views": batch.z_views.contiguous()}
+    if batch.halu is not None:
+        tensors["halu"] = batch.halu
+    save_file(tensors, path, metadata={"hashkey": json.dumps(evaluation.hashkeys)})
+
+
+def _layer(layer: "ScoredLayer") -> dict[str, object]:
+    probe = {"cv_auroc": layer.probe_cv_auroc, "chosen": layer.chosen}
+    return {
+        "layer": layer.layer,
+        "knn": _figures(layer.knn),
+        "probe": {**_figures(layer.probe), **probe},
+    }
+
+
 def _figures(figures: DetectionFigures | NoFigures) -> dict[str, object]:
     if isinstance(figures, NoFigures):
         return {**dict.fromkeys(_FIGURES), "interval": None, "reason": figures.reason}
@@ -82,8 +95,10 @@ def _figures(figures: DetectionFigures | NoFigures) -> dict[str, object]:
     return values | {"n_positive": figures.n_positive, "n_negative": figures.n_negative}
 
 
-def _named(name: str, figure: Figure) -> dict[str, object]:
+def _named(name: str, figure: Figure | None) -> dict[str, object]:
     """`auroc` is the main figure, and its interval is called just that."""
     interval = "interval" if name == "auroc" else f"{name}_interval"
+    if figure is None:
+        return {name: None, interval: None}
     bounds = None if figure.interval is None else list(figure.interval)
     return {name: figure.value, interval: bounds}

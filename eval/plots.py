@@ -130,6 +130,65 @@ def histogram(scores: Array, labels: NDArray, name: str) -> str:
         return svg(fig, f"histogram_{name}")
 
 
+def heat_map(similarity: Array, layers: Sequence[int]) -> str:
+    """How alike a sample's embeddings at two layers are, on average.
+
+    Args:
+        similarity: mean cosines, (L, L).
+        layers: the model's layer ids, L.
+    """
+    with matplotlib.rc_context(_STYLE):
+        fig, axes = _figure(square=True)
+        low = min(0.0, float(similarity.min()))
+        # rectangles, not an embedded bitmap: they stay sharp at any size
+        mesh = axes.pcolormesh(similarity, cmap="viridis", vmin=low, vmax=1)
+        every = max(1, len(layers) // 12)
+        ticks = list(range(0, len(layers), every))
+        names = [str(layers[i]) for i in ticks]
+        axes.set_xticks([i + 0.5 for i in ticks], names)
+        axes.set_yticks([i + 0.5 for i in ticks], names)
+        axes.set_aspect("equal")
+        axes.set_xlabel("layer")
+        axes.set_ylabel("layer")
+        fig.colorbar(mesh, ax=axes, label="mean cosine", shrink=0.8)
+        return svg(fig, "layer_similarity")
+
+
+def projection_by_label(points: Array, labels: NDArray) -> str:
+    """Embeddings in their two main directions, coloured by label.
+
+    Args:
+        points: (s, L, 2), a point a sample and layer.
+        labels: the samples', (s,): 1, 0 or -1.
+    """
+    with matplotlib.rc_context(_STYLE):
+        fig, axes = _figure(square=True)
+        for label, (words, colour) in {**CLASSES, -1: ("unlabelled", "#8a8f98")}.items():
+            if (labels == label).any():
+                x, y = points[labels == label].reshape(-1, 2).T
+                axes.scatter(x, y, s=7, alpha=0.6, linewidths=0, color=colour, label=words)
+        _name_directions(axes)
+        axes.legend()
+        return svg(fig, "projection_by_label")
+
+
+def projection_by_layer(points: Array, layers: Sequence[int]) -> str:
+    """Embeddings in their two main directions, coloured by layer.
+
+    Args:
+        points: (s, L, 2), a point a sample and layer.
+        layers: the model's layer ids, L.
+    """
+    with matplotlib.rc_context(_STYLE):
+        fig, axes = _figure(square=True)
+        x, y = points.reshape(-1, 2).T
+        colours = np.tile(np.asarray(layers), len(points))
+        dots = axes.scatter(x, y, s=7, alpha=0.6, linewidths=0, c=colours, cmap="viridis")
+        _name_directions(axes)
+        fig.colorbar(dots, ax=axes, label="layer", shrink=0.8)
+        return svg(fig, "projection_by_layer")
+
+
 def svg(fig: Figure, name: str) -> str:
     """The picture as an `<svg>` element.
 
@@ -148,6 +207,11 @@ def svg(fig: Figure, name: str) -> str:
 def _figure(square: bool = False) -> tuple[Figure, "Axes"]:
     fig = Figure(figsize=(4.6, 4.2 if square else 3.1), layout="constrained")
     return fig, fig.add_subplot()
+
+
+def _name_directions(axes: "Axes") -> None:
+    axes.set_xlabel("first main direction")
+    axes.set_ylabel("second main direction")
 
 
 def _line_styles(names: Mapping[str, Array], baselines: Sequence[str]) -> dict[str, dict]:

@@ -7,8 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
-from .detection import DetectionEvaluation
-from .scoring import NoFigures, labelled
+from .results import DetectionEvaluation
+from .scoring import NoFigures
 
 _HARDEST = 5
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -87,6 +87,7 @@ def write_report(
     groups = {
         "Training": _training_pictures(metrics),
         "Detection": _detection_pictures(evaluation),
+        "Layers": _layer_pictures(evaluation),
     }
     for picture in [picture for group in groups.values() for picture in group]:
         (folder / "figures" / f"{picture.name}.svg").write_text(picture.svg, encoding="utf-8")
@@ -166,7 +167,7 @@ def _training_pictures(metrics: Sequence[Mapping[str, float]]) -> list[Picture]:
 def _detection_pictures(evaluation: DetectionEvaluation) -> list[Picture]:
     from .plots import histogram, precision_recall, roc
 
-    known = labelled(evaluation.labels)
+    known = evaluation.labels >= 0
     labels = evaluation.labels[known]
     scores = {
         name: scored.scores[known]
@@ -194,5 +195,29 @@ def _detection_pictures(evaluation: DetectionEvaluation) -> list[Picture]:
                 svg=histogram(scores[name], labels, name),
             )
             for name in evaluation.detectors
+        ),
+    ]
+
+
+def _layer_pictures(evaluation: DetectionEvaluation) -> list[Picture]:
+    from .plots import heat_map, projection_by_label, projection_by_layer
+
+    drawn = evaluation.layer_map
+    explained = f"{sum(drawn.explained):.0%} of the variance of {len(drawn.rows)} test samples"
+    return [
+        Picture(
+            name="layer_similarity",
+            caption="How alike a sample's embeddings at two layers are: the mean cosine.",
+            svg=heat_map(drawn.similarity, drawn.layers),
+        ),
+        Picture(
+            name="projection_by_label",
+            caption=f"Embeddings of every layer, by label: {explained}.",
+            svg=projection_by_label(drawn.points, evaluation.labels[drawn.rows]),
+        ),
+        Picture(
+            name="projection_by_layer",
+            caption="The same points, by layer.",
+            svg=projection_by_layer(drawn.points, drawn.layers),
         ),
     ]

@@ -6,12 +6,14 @@ import json
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 
 from kview.contracts import ConfigError, LabelError
 from kview.eval import (
     DetectionFigures,
     NoFigures,
     Scored,
+    choose_k,
     embed,
     evaluate_detection,
     evenly_spaced,
@@ -78,7 +80,7 @@ def test_the_signal_is_found_and_beside_it_stand_the_baselines(source_of, encode
     assert auroc(found.baselines["length"]) < 0.8
     assert (found.n_train, found.n_reference) == (60, 30)
     assert found.view_layers == VIEWS
-    chosen = [layer for layer in found.probe_layers if layer.chosen]
+    chosen = [layer for layer in found.layers if layer.chosen]
     assert len(chosen) == 1
     assert chosen[0].layer >= 2
     assert {(d.first, d.second) for d in found.differences} == {
@@ -89,9 +91,53 @@ def test_the_signal_is_found_and_beside_it_stand_the_baselines(source_of, encode
 def test_the_probe_layer_is_chosen_without_the_test_labels(source_of, encoder):
     first = run(source_of, encoder)
     other = run(source_of, encoder, relabel=lambda labels: 1 - labels)
-    assert [p.cv_auroc for p in first.probe_layers] == [p.cv_auroc for p in other.probe_layers]
+    assert [p.probe_cv_auroc for p in first.layers] == [p.probe_cv_auroc for p in other.layers]
     for name, scored in first.scored.items():
         np.testing.assert_array_equal(scored.scores, other.scored[name].scores)
+
+
+def test_what_each_layer_detects_stands_beside_it(source_of, encoder):
+    found = run(source_of, encoder)
+    assert [layer.layer for layer in found.layers] == [0, 1, 2, 3, 4]
+    knn = [layer.knn.auroc.value for layer in found.layers if not isinstance(layer.knn, NoFigures)]
+    assert max(knn[:2]) < min(knn[2:])
+    z = embed(encoder, source_of(40, seed=2)).z_views.double()
+    unit = z / z.norm(dim=-1, keepdim=True)
+    similarity = torch.einsum("nld,nmd->lm", unit, unit) / 40
+    np.testing.assert_allclose(found.layer_map.similarity, similarity.numpy(), atol=1e-6)
+    assert found.layer_map.points.shape == (40, 5, 2)
+    assert 0 < sum(found.layer_map.explained) <= 1
+
+
+def test_k_is_chosen_on_train_where_asked(source_of, encoder):
+    found = run(source_of, encoder, k="leave_one_out")
+    train = embed(encoder, source_of(60, seed=1, views=VIEWS))
+    assert found.k == choose_k(train).k
+    assert found.to_json()["data"]["k"] == found.k
+
+
+def test_a_detector_of_ones_own_is_judged_like_the_others(source_of, encoder):
+    class Constant:
+        def fit(self, reference):
+            return self
+
+        def score(self, batch):
+            return torch.zeros(len(batch), dtype=torch.float64)
+
+    found = run(source_of, encoder, detectors={"constant": Constant()})
+    assert list(found.detectors) == ["constant"]
+    assert auroc(found.detectors["constant"]) == 0.5
+
+
+def test_embeddings_are_written_on_request(source_of, encoder, tmp_path):
+    found = run(source_of, encoder)
+    found.write(tmp_path)
+    assert not (tmp_path / "embeddings.safetensors").exists()
+    found.write(tmp_path, embeddings=True)
+    with safe_open(tmp_path / "embeddings.safetensors", framework="pt") as file:
+        torch.testing.assert_close(file.get_tensor("z_views"), found.embeddings.z_views)
+        assert file.get_tensor("halu").tolist() == found.labels.tolist()
+        assert json.loads(file.metadata()["hashkey"]) == list(found.hashkeys)
 
 
 def test_files_hold_the_figures_and_a_row_a_sample(source_of, encoder, tmp_path):
@@ -103,7 +149,7 @@ def test_files_hold_the_figures_and_a_row_a_sample(source_of, encoder, tmp_path)
         assert entry["auroc"] == auroc(found.detectors[name])
         low, high = entry["interval"]
         assert low <= entry["auroc"] <= high
-        assert {"average_precision", "fpr95"} < set(entry)
+        assert {"average_precision", "fpr95", "calibration_error"} < set(entry)
     assert set(written["baselines"]) == {"length", "probe"}
     assert all("interval" in entry for entry in written["baselines"].values())
     with (tmp_path / "predictions.csv").open() as file:
