@@ -82,8 +82,9 @@ def _compile(function: Callable[..., Any], signature: inspect.Signature) -> tupl
                 given[name] = tuple[hints[name], ...]
             elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
                 given[name] = dict[str, hints[name]]
-    one_batch = sum(c.is_batch for h in given.values() for c in Hint(h).contracts) == 1
-    arguments = Plan({name: Hint(hint, apart=not one_batch) for name, hint in given.items()})
+    batches = [n for n, h in given.items() if any(c.is_batch for c in Hint(h).contracts)]
+    apart = len(batches) > 1
+    arguments = Plan({name: Hint(hint, apart=apart) for name, hint in given.items()})
     result = {n: Hint(hints[n], apart=True) for n in ("return",) if _is_checkable(hints.get(n))}
     return arguments, Plan(result)
 

@@ -150,6 +150,44 @@ def test_batches_in_a_sequence_have_sizes_of_their_own(batch: KViewBatch) -> Non
     assert [v.rule for v in error.value.violations] == ["axis B of batches[1]"]
 
 
+def test_a_batch_in_the_result_has_sizes_of_its_own(batch: KViewBatch) -> None:
+    @boundary
+    def keep_first(batch: KViewBatch, weight: Float[Tensor, " B"]) -> KViewBatch:
+        return _first(batch)
+
+    @boundary
+    def split(batch: KViewBatch) -> tuple[KViewBatch, KViewBatch]:
+        return _first(batch), batch
+
+    assert len(keep_first(batch, torch.ones(3))) == 1
+    assert len(split(batch)) == 2
+    with pytest.raises(ContractError, match="axis B: expected one size"):
+        keep_first(batch, torch.ones(4))
+
+
+def test_two_batches_have_sizes_of_their_own(batch: KViewBatch) -> None:
+    @boundary
+    def compare(reference: KViewBatch, other: KViewBatch, weight: Float[Tensor, " D"]) -> None: ...
+
+    compare(batch, _first(batch), torch.ones(3))
+    with checks("off"):
+        bad = batch.replace(halu=torch.zeros(4))
+    with pytest.raises(ContractError) as error:
+        compare(_first(batch), bad, torch.ones(3))
+    assert [v.rule for v in error.value.violations] == ["axis B of other"]
+
+
+def test_batches_given_by_star_are_checked(batch: KViewBatch) -> None:
+    @boundary
+    def total(*batches: KViewBatch, **names: str) -> int:
+        return sum(map(len, batches))
+
+    assert total(batch, _first(batch), name="a") == 4
+    assert total() == 0
+    with pytest.raises(ContractError, match=r"batches\[1\]: type: expected KViewBatch, got dict"):
+        total(batch, {})  # pyright: ignore[reportArgumentType]
+
+
 def _first(batch: KViewBatch) -> KViewBatch:
     return KViewBatch(
         hashkey=batch.hashkey[:1],
