@@ -4,7 +4,7 @@ import numpy as np
 
 from ..contracts import StoreError
 from .arrays import ArrayMeta
-from .chunks import ChunkIndex
+from .chunks import ChunkIndex, MissingChunkError
 from .extents import ExtentReader
 from .files import Files, LocalFiles
 
@@ -54,19 +54,18 @@ class ActivationArray:
                 try:
                     self.reader.read(row, layer, count, flat[start : start + count * token])
                 except StoreError as error:
-                    raise StoreError(
-                        f"{self.files.name}: {self.meta.key}, row {row}, layer {layer}: {error}"
-                    ) from error
+                    place = f"{self.files.name}: {self.meta.key}, row {row}, layer {layer}"
+                    raise type(error)(f"{place}: {error}") from error
             if count < length:
                 out[b, :, count:] = 0
 
     def stored(self, rows: np.ndarray, layers: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-        """Whether every chunk with real tokens is there.
+        """Whether every chunk with the first tokens is there.
 
         Args:
             rows: (B,) rows of the array.
             layers: (B, K) positions on its layer axis.
-            tokens: (B,) how many of a row's tokens are real.
+            tokens: (B,) how many of a row's tokens to look for.
 
         Returns:
             (B, K) bool.
@@ -76,8 +75,7 @@ class ActivationArray:
             zip(rows.tolist(), layers.tolist(), tokens.tolist(), strict=True)
         ):
             for k, layer in enumerate(at):
-                chunks = self.index.overlapping(row, layer, count)
-                found[b, k] = all(map(self.index.stored, chunks))
+                found[b, k] = self.index.holds(row, layer, count)
         return found
 
     def close(self) -> None:
@@ -104,8 +102,8 @@ class ZarrReader:
             StoreError: a chunk is missing, or cannot be decoded.
         """
         # zarr-python fills a missing chunk in without a word, so look first
-        if not all(map(self.index.stored, self.index.overlapping(row, layer, tokens))):
-            raise StoreError("chunk is missing")
+        if not self.index.holds(row, layer, tokens):
+            raise MissingChunkError("chunk is missing")
         if self._array is None:
             self._array = self.files.open_array(self.meta.key)
         try:

@@ -1,10 +1,7 @@
 """Where the chunks of an array lie: which file, from which byte on, how long."""
 
-from collections import OrderedDict
-from dataclasses import dataclass
-from itertools import product
 from math import prod
-from typing import Any
+from typing import NamedTuple
 
 import google_crc32c
 import numpy as np
@@ -19,8 +16,7 @@ MISSING = 2**64 - 1
 _KNOWN_INDICES = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Extent:
+class Extent(NamedTuple):
     """Where a stored chunk lies.
 
     Attributes:
@@ -32,6 +28,10 @@ class Extent:
     key: str
     offset: int
     length: int
+
+
+class MissingChunkError(StoreError):
+    """A chunk with real tokens is missing."""
 
 
 class ShardIndexError(StoreError):
@@ -47,18 +47,18 @@ class ShardIndexError(StoreError):
 
 
 class ChunkIndex:
-    """Knows where the chunks of an array lie, shard indices included; a few indices are kept."""
+    """Knows where the chunks of a (N, L, T, H) array lie; keeps the shard indices read last."""
 
     def __init__(self, files: Files, meta: ArrayMeta) -> None:
         self.files = files
         self.meta = meta
         self._per_file = meta.chunks_per_shard
-        self._shards: OrderedDict[str, np.ndarray | None] = OrderedDict()
+        self._shards: dict[tuple[int, ...], tuple[str, memoryview | None]] = {}
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_shards": OrderedDict()}
+    def __reduce__(self) -> tuple[type["ChunkIndex"], tuple[Files, ArrayMeta]]:
+        return type(self), (self.files, self.meta)
 
-    def extent(self, chunk: tuple[int, ...]) -> Extent | None:
+    def extent(self, row: int, layer: int, token: int, hidden: int = 0) -> Extent | None:
         """Where the chunk at these places of the chunk grid lies; None where a shard has none.
 
         A chunk with a file of its own is not looked for: its file may be missing.
@@ -66,38 +66,42 @@ class ChunkIndex:
         Raises:
             ShardIndexError: the shard's index is damaged.
         """
-        meta = self.meta
-        if meta.sharding is None:
-            return Extent(meta.file_key(chunk), 0, meta.chunk_bytes)
-        key = meta.file_key(tuple(c // n for c, n in zip(chunk, self._per_file, strict=True)))
-        index = self._shard(key)
+        if self.meta.sharding is None:
+            key = self.meta.file_key((row, layer, token, hidden))
+            return Extent(key, 0, self.meta.chunk_bytes)
+        rows, layers, tokens, width = self._per_file
+        place = (row // rows, layer // layers, token // tokens, hidden // width)
+        shard = self._shards.get(place)
+        if shard is None:
+            shard = self._load(place)
+        key, index = shard
         if index is None:
             return None
-        place = index[tuple(c % n for c, n in zip(chunk, self._per_file, strict=True))]
-        offset, length = int(place[0]), int(place[1])
-        return None if offset == MISSING else Extent(key, offset, length)
+        at = ((row % rows * layers + layer % layers) * tokens + token % tokens) * width
+        at = 2 * (at + hidden % width)
+        offset = index[at]
+        return None if offset == MISSING else Extent(key, offset, index[at + 1])
 
-    def stored(self, chunk: tuple[int, ...]) -> bool:
-        """Whether the chunk is there."""
-        extent = self.extent(chunk)
-        if extent is None:
-            return False
-        return self.meta.sharding is not None or self.files.exists(extent.key)
+    def holds(self, row: int, layer: int, tokens: int) -> bool:
+        """Whether every chunk with the first tokens of a row's layer is there."""
+        rows, layers, per_chunk, width = self.meta.chunks
+        for token in range(-(-tokens // per_chunk)):
+            for hidden in range(-(-self.meta.shape[3] // width)):
+                extent = self.extent(row // rows, layer // layers, token, hidden)
+                if extent is None:
+                    return False
+                if self.meta.sharding is None and not self.files.exists(extent.key):
+                    return False
+        return True
 
-    def overlapping(self, row: int, layer: int, tokens: int) -> list[tuple[int, ...]]:
-        """The chunks that hold the first tokens of a row's layer."""
-        rows, layers, per_chunk, hidden = self.meta.chunks
-        places = product(range(-(-tokens // per_chunk)), range(-(-self.meta.shape[3] // hidden)))
-        return [(row // rows, layer // layers, t, h) for t, h in places]
-
-    def _shard(self, key: str) -> np.ndarray | None:
-        if key in self._shards:
-            return self._shards[key]
+    def _load(self, place: tuple[int, ...]) -> tuple[str, memoryview | None]:
+        key = self.meta.file_key(place)
         index = read_shard_index(self.files, self.meta, key)
-        self._shards[key] = index
-        while len(self._shards) > _KNOWN_INDICES:
-            self._shards.popitem(last=False)
-        return index
+        shard = (key, None if index is None else index.reshape(-1).data)
+        if len(self._shards) >= _KNOWN_INDICES:
+            self._shards.clear()
+        self._shards[place] = shard
+        return shard
 
 
 def read_shard_index(files: Files, meta: ArrayMeta, key: str) -> np.ndarray | None:
@@ -123,4 +127,4 @@ def read_shard_index(files: Files, meta: ArrayMeta, key: str) -> np.ndarray | No
                 f"the index of shard {key} fails its checksum: truncated, or bytes have changed"
             )
             raise ShardIndexError(message, key)
-    return np.frombuffer(data, "<u8").reshape(*per_file, 2)
+    return np.frombuffer(data, "<u8").astype(np.uint64).reshape(*per_file, 2)

@@ -19,6 +19,7 @@ from ..contracts import (
     StoreError,
     boundary,
 )
+from .chunks import MissingChunkError
 from .loader import load_batches
 from .sampling import Draw, ViewRule, draw_views
 from .store import ActivationStore
@@ -255,44 +256,53 @@ class ActivationDataset(Dataset[KViewItem]):
 
     def _read(self, draws: list[Draw]) -> KViewBatch:
         rows = self.rows[[d.row for d in draws]]  # (B,)
-        views = self._views(rows, draws)  # (B, K)
-        length = self.settings.pad_length
-        activations = self.store.read(rows, self._places[views], max_tokens=length)
-        tokens = np.minimum(self.store.token_counts[rows], length)
+        views, activations = self._read_views(rows, draws)
+        tokens = np.minimum(self.store.token_counts[rows], self.settings.pad_length)
         return KViewBatch(
             hashkey=[self.hashkeys[d.row] for d in draws],
             halu=torch.from_numpy(self.labels[[d.row for d in draws]].astype(np.float32)),
             views_activations=torch.from_numpy(activations),  # (B, K, T, H)
             view_indices=torch.from_numpy(views),
             input_length=torch.from_numpy(self.store.input_lengths[rows].astype(np.int64)),
-            token_mask=torch.from_numpy(np.arange(length) < tokens[:, None]),  # (B, T)
+            token_mask=torch.from_numpy(np.arange(self.settings.pad_length) < tokens[:, None]),
             logprobs=self._logprobs(rows) if self.settings.logprobs else None,
             views_repeat=self.views_repeat,
         )
 
-    def _views(self, rows: np.ndarray, draws: list[Draw]) -> np.ndarray:
-        """(B, K) positions in `relevant_layers`; looks for missing layers only where it must."""
+    def _read_views(self, rows: np.ndarray, draws: list[Draw]) -> tuple[np.ndarray, np.ndarray]:
+        """(B, K) positions in `relevant_layers`, and (B, K, T, H) what is there."""
         settings = self.settings
+        every = np.ones((len(rows), len(self._places)), bool)
         if settings.views is not None:
             views = np.tile(np.array(settings.views), (len(rows), 1))
-            self._require_stored(rows, views)
-            return views
-        rule = ViewRule(settings.num_views, settings.fixed_layer, settings.replacement)
-        everything = np.ones((len(rows), len(self._places)), bool)
-        if not settings.replacement and settings.min_target_layers == settings.num_views:
-            views = draw_views(
-                rule, seed=settings.random_seed, rows=rows, draws=draws, available=everything
-            )
-            if self.store.stored(rows, self._places[views]).all():
-                return views
-        available = self._available(rows)
+        elif settings.replacement or settings.min_target_layers > settings.num_views:
+            views = self._draw(rows, draws, self._available(rows))
+        else:  # missing layers are rare, and taking one away changes nothing among the others
+            views = self._draw(rows, draws, every)
+        try:
+            return views, self._fetch(rows, views)
+        except MissingChunkError:
+            if settings.views is not None:
+                self._require_stored(rows, views)
+                raise
+            views = self._draw(rows, draws, self._available(rows))
+            return views, self._fetch(rows, views)
+
+    def _fetch(self, rows: np.ndarray, views: np.ndarray) -> np.ndarray:
+        return self.store.read(rows, self._places[views], max_tokens=self.settings.pad_length)
+
+    def _draw(self, rows: np.ndarray, draws: list[Draw], available: np.ndarray) -> np.ndarray:
+        settings = self.settings
         self._require_enough(rows, available)
+        rule = ViewRule(settings.num_views, settings.fixed_layer, settings.replacement)
         return draw_views(
             rule, seed=settings.random_seed, rows=rows, draws=draws, available=available
         )
 
     def _available(self, rows: np.ndarray) -> np.ndarray:
-        return self.store.stored(rows, np.tile(self._places, (len(rows), 1)))
+        """(B, P) whether each relevant layer has the tokens that are wanted."""
+        places = np.tile(self._places, (len(rows), 1))
+        return self.store.stored(rows, places, max_tokens=self.settings.pad_length)
 
     def _require_enough(self, rows: np.ndarray, available: np.ndarray) -> None:
         least, fixed = self.settings.min_target_layers, self.settings.fixed_layer
@@ -314,7 +324,7 @@ class ActivationDataset(Dataset[KViewItem]):
             )
 
     def _require_stored(self, rows: np.ndarray, views: np.ndarray) -> None:
-        found = self.store.stored(rows, self._places[views])
+        found = self.store.stored(rows, self._places[views], max_tokens=self.settings.pad_length)
         if not found.all():
             b, k = np.argwhere(~found)[0]
             raise StoreError(

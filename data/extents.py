@@ -7,7 +7,7 @@ import numpy as np
 
 from ..contracts import StoreError
 from .arrays import CRC_BYTES, ArrayMeta
-from .chunks import ChunkIndex, Extent
+from .chunks import ChunkIndex, Extent, MissingChunkError
 from .files import LocalFiles
 from .handles import FileCache, Flags, OpenFile
 
@@ -26,8 +26,7 @@ class ExtentReader:
         grid = [-(-n // c) for n, c in zip(meta.shape, meta.chunks, strict=True)]
         self._strides = (grid[1] * grid[2], grid[2])
         self._checked = Flags(prod(grid[:3])) if meta.checksum else None
-        self._token_bytes = meta.shape[3] * meta.dtype.itemsize
-        self._chunk_tokens = meta.chunks[2]
+        self._chunk_bytes = meta.chunks[2] * meta.shape[3] * meta.dtype.itemsize  # of one layer
 
     def read(self, row: int, layer: int, tokens: int, out: memoryview) -> None:
         """Reads the first tokens of a row's layer.
@@ -42,21 +41,22 @@ class ExtentReader:
             StoreError: a chunk is missing, truncated, or fails its checksum.
         """
         rows, layers, per_chunk, _ = self.meta.chunks
-        inside = ((row % rows) * layers + layer % layers) * per_chunk * self._token_bytes
-        for t in range(-(-tokens // per_chunk)):
-            first = t * per_chunk * self._token_bytes
-            last = min(tokens, (t + 1) * per_chunk) * self._token_bytes
-            self._read((row // rows, layer // layers, t, 0), inside, out[first:last])
+        inside = (row % rows * layers + layer % layers) * self._chunk_bytes
+        for token in range(-(-tokens // per_chunk)):
+            start = token * self._chunk_bytes
+            part = out[start : start + self._chunk_bytes]
+            self._read(row // rows, layer // layers, token, inside, part)
 
     def close(self) -> None:
         """Lets go of open files."""
         self._files.clear()
 
-    def _read(self, chunk: tuple[int, int, int, int], inside: int, out: memoryview) -> None:
-        extent = self.index.extent(chunk)
+    def _read(self, row: int, layer: int, token: int, inside: int, out: memoryview) -> None:
+        """Reads a part of the chunk at these places of the chunk grid, from byte `inside` on."""
+        extent = self.index.extent(row, layer, token)
         file = None if extent is None else self._files.open(extent.key)
         if extent is None or file is None:
-            raise StoreError("chunk is missing")
+            raise MissingChunkError("chunk is missing")
         if extent.length != self.meta.chunk_bytes:
             raise StoreError(
                 f"chunk has {extent.length} bytes in the index of {extent.key}, not "
@@ -71,7 +71,7 @@ class ExtentReader:
         if self._checked is None:
             file.read_into(out, extent.offset + inside)
             return
-        number = chunk[0] * self._strides[0] + chunk[1] * self._strides[1] + chunk[2]
+        number = row * self._strides[0] + layer * self._strides[1] + token
         if self._checked.is_set(number):
             file.read_into(out, extent.offset + inside)
             return

@@ -2,13 +2,11 @@
 
 import mmap
 import os
-import threading
-from collections import OrderedDict
 from pathlib import Path
 
 from ..contracts import StoreError
 
-_OPEN_FILES = 64
+_OPEN_FILES = 128
 
 
 class Flags:
@@ -47,36 +45,31 @@ class OpenFile:
 
 
 class FileCache:
-    """The files read last, kept open; safe to share between threads."""
+    """Files that were read lately, kept open."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._open: OrderedDict[str, OpenFile] = OrderedDict()
-        self._lock = threading.Lock()
+        self._open: dict[str, OpenFile] = {}
 
     def __reduce__(self) -> tuple[type["FileCache"], tuple[Path]]:
         return type(self), (self.root,)
 
     def open(self, key: str) -> OpenFile | None:
         """The file of a key, or None where there is none."""
-        with self._lock:
-            file = self._open.get(key)
-            if file is not None:
-                self._open.move_to_end(key)
-                return file
+        file = self._open.get(key)
+        if file is None:
             try:
                 file = OpenFile(self.root / key)
             except FileNotFoundError:
                 return None
+            if len(self._open) >= _OPEN_FILES:
+                self._open.clear()  # a file that is being read stays open: its reader holds it
             self._open[key] = file
-            while len(self._open) > _OPEN_FILES:
-                self._open.popitem(last=False)
-            return file
+        return file
 
     def clear(self) -> None:
         """Lets go of all files."""
-        with self._lock:
-            self._open.clear()
+        self._open.clear()
 
 
 def _fill_preadv(fd: int, out: memoryview, offset: int) -> None:

@@ -207,12 +207,19 @@ class ActivationStore:
             out[mine] = block
         return out
 
-    def stored(self, rows: Sequence[int] | np.ndarray, layers: np.ndarray) -> np.ndarray:
+    def stored(
+        self,
+        rows: Sequence[int] | np.ndarray,
+        layers: np.ndarray,
+        *,
+        max_tokens: int | None = None,
+    ) -> np.ndarray:
         """Whether each layer is available: no chunk with real tokens of it is missing.
 
         Args:
             rows: (B,) rows of the store.
             layers: (B, K) positions on the layer axis.
+            max_tokens: tokens beyond it are of no interest; all are by default.
 
         Returns:
             (B, K) bool.
@@ -223,9 +230,10 @@ class ActivationStore:
         for number in np.unique(owner).tolist():
             part, mine = self.parts[number], np.flatnonzero(owner == number)
             local = rows[mine] - self._starts[number]
-            found[mine] = part.activations.stored(
-                part.rows[local], layers[mine], part.token_counts[local]
-            )
+            tokens = part.token_counts[local]
+            if max_tokens is not None:
+                tokens = np.minimum(tokens, max_tokens)
+            found[mine] = part.activations.stored(part.rows[local], layers[mine], tokens)
         return found
 
     def available_layers(self, row: int) -> tuple[int, ...]:

@@ -115,13 +115,13 @@ def test_a_store_can_be_sent_to_another_process(tmp_path: Path) -> None:
 
 
 def test_many_files_stay_within_the_limit_of_open_ones(tmp_path: Path) -> None:
-    store = foreign(rows=90, layers=2, tokens=1, hidden=1)
+    store = foreign(rows=200, layers=2, tokens=1, hidden=1)
     array: ActivationArray = (
         ActivationStore.open(store.write(tmp_path / "a.zarr")).parts[0].activations
     )
     assert isinstance(array.reader, ExtentReader)
-    rows, layers = np.arange(90), np.zeros((90, 2), int)
-    array.read(rows, layers, np.ones(90, int), np.empty((90, 2, 1, 1), "f2"))
-    assert len(array.reader._files._open) <= 64
+    rows, layers = np.arange(200), np.zeros((200, 2), int)
+    array.read(rows, layers, np.ones(200, int), np.empty((200, 2, 1, 1), "f2"))
+    assert 0 < len(array.reader._files._open) <= 128
     array.close()
     assert not array.reader._files._open
