@@ -99,7 +99,6 @@ def precision_recall(scores: Mapping[str, Array], labels: NDArray, baselines: Se
         axes.set_xlabel("recall")
         axes.set_ylabel("precision")
         axes.set_ylim(0, 1.03)
-        axes.legend(loc="lower left")
         return svg(fig, "precision_recall")
 
 
@@ -141,7 +140,7 @@ def heat_map(similarity: Array, layers: Sequence[int]) -> str:
         fig, axes = _figure(square=True)
         low = min(0.0, float(similarity.min()))
         # rectangles, not an embedded bitmap: they stay sharp at any size
-        mesh = axes.pcolormesh(similarity, cmap="viridis", vmin=low, vmax=1)
+        mesh = axes.pcolormesh(similarity, cmap="viridis", vmin=low, vmax=1, edgecolors="face")
         every = max(1, len(layers) // 12)
         ticks = list(range(0, len(layers), every))
         names = [str(layers[i]) for i in ticks]

@@ -185,7 +185,8 @@ def _detection_pictures(evaluation: DetectionEvaluation) -> list[Picture]:
         ),
         Picture(
             name="precision_recall",
-            caption="How many alarms are right over how many hallucinated samples are found.",
+            caption="How many alarms are right over how many hallucinated samples are found; the "
+            "colours are those of the ROC curves.",
             svg=precision_recall(scores, labels, baselines),
         ),
         *(

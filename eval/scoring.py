@@ -195,7 +195,11 @@ def calibration_error(
         gaps = np.add.reduceat(weights[:, order] * surplus, starts, axis=1)  # (R, bins)
         return np.abs(gaps).sum(axis=1) / weights.sum(axis=1)
 
-    return _figure(error(np.ones((1, len(order))))[0], error(draws.weights))
+    value, spread = error(np.ones((1, len(order))))[0], error(draws.weights)
+    # resampling adds gaps of its own, so replicates are moved to have the figure as their mean
+    return _figure(
+        value, np.clip(spread - (spread.mean() - value), 0, 1) if len(spread) else spread
+    )
 
 
 def paired_differences(

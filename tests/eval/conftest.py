@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from kview.contracts import KViewBatch
+from kview.eval import DetectionEvaluation, evaluate_detection
 
 
 @dataclass
@@ -87,6 +88,7 @@ class MeanEncoder(nn.Module):
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             self.linear.weight.copy_(torch.randn(dim, hidden, generator=generator))
+            self.linear.bias.zero_()
 
     def forward(self, x: Tensor, *, token_mask: Tensor | None = None) -> Tensor:
         if token_mask is None:
@@ -103,3 +105,16 @@ def source_of():
 @pytest.fixture
 def encoder() -> MeanEncoder:
     return MeanEncoder()
+
+
+@pytest.fixture(scope="session")
+def evaluation() -> DetectionEvaluation:
+    views = (0, 2, 4)
+    return evaluate_detection(
+        MeanEncoder(),
+        train=make_source(60, seed=1, views=views),
+        test=make_source(40, seed=2, views=views, prefix="t"),
+        train_layers=make_source(60, seed=1),
+        test_layers=make_source(40, seed=2, prefix="t"),
+        n_resamples=50,
+    )

@@ -27,7 +27,7 @@ def test_each_row_is_scored_by_a_detector_fitted_without_it(reference):
     train = labelled()
     chosen = choose_k(train, reference=reference, candidates=(1, 3, 5))
     labels = train["halu"].numpy()
-    known = np.flatnonzero(labels >= 0)
+    known = np.flatnonzero(labels >= 0).tolist()
     for k, auroc in chosen.auroc.items():
         scores = []
         for row in known:

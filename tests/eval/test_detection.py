@@ -109,11 +109,12 @@ def test_what_each_layer_detects_stands_beside_it(source_of, encoder):
     assert 0 < sum(found.layer_map.explained) <= 1
 
 
-def test_k_is_chosen_on_train_where_asked(source_of, encoder):
+def test_k_is_chosen_on_train_where_asked(source_of, encoder, tmp_path):
     found = run(source_of, encoder, k="leave_one_out")
     train = embed(encoder, source_of(60, seed=1, views=VIEWS))
     assert found.k == choose_k(train).k
-    assert found.to_json()["data"]["k"] == found.k
+    found.write(tmp_path)
+    assert json.loads((tmp_path / "evaluation.json").read_text())["data"]["k"] == found.k
 
 
 def test_a_detector_of_ones_own_is_judged_like_the_others(source_of, encoder):

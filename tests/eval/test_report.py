@@ -5,9 +5,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-import pytest
-
-from kview.eval import evaluate_detection, write_report
+from kview.eval import write_report
 
 METRICS = [
     {
@@ -25,19 +23,6 @@ METRICS = [
 class Text:
     prompt: str
     response: str
-
-
-@pytest.fixture
-def evaluation(source_of, encoder):
-    views = (0, 2, 4)
-    return evaluate_detection(
-        encoder,
-        train=source_of(60, seed=1, views=views),
-        test=source_of(40, seed=2, views=views, prefix="t"),
-        train_layers=source_of(60, seed=1),
-        test_layers=source_of(40, seed=2, prefix="t"),
-        n_resamples=50,
-    )
 
 
 def written(folder, evaluation, **changes) -> str:
