@@ -2,7 +2,7 @@
 
 from .axes import AtLeast, Len
 from .boundary import boundary
-from .contract import Contract, Rule
+from .contract import Contract
 from .embeddings import EmbeddingBatch, EmbeddingRecord, ZViews
 from .encoding import ViewEncoder, encoder_keywords
 from .errors import (
@@ -18,6 +18,7 @@ from .errors import (
 from .install import install_checks
 from .levels import checks, current_level
 from .protocols import Detector, Encoder, KViewSource
+from .rule import Rule
 from .rules import IGNORE_LABEL
 from .views import FlatViews, KViewBatch, KViewItem, ResponseLogprobs, restore_views
 

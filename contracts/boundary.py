@@ -9,7 +9,7 @@ from typing import Any, ParamSpec, Self, TypeVar, Union, get_args, get_origin, g
 import torch
 
 from .axes import one_table
-from .contract import accepts, read_all
+from .checking import accepts, read_all
 from .errors import ContractError
 from .levels import Level, current_level
 from .plan import Hint, Plan

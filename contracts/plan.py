@@ -6,20 +6,22 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, ClassVar, Union, cast, get_args, get_origin
 
 from jaxtyping import AbstractArray
-from torch import Tensor
 
 from .axes import AtLeast, Len, Length, one_table
 from .levels import Level
+from .rule import Rule
 
 
 class Planned:
     """Marks a type that brings a plan of its own: the contracts.
 
     Attributes:
+        rules: what its annotations cannot say.
         is_batch: it has a number of samples of its own, which others beside it need not share.
     """
 
     __slots__ = ()
+    rules: ClassVar[tuple[Rule, ...]] = ()
     is_batch: ClassVar[bool] = False
 
 
@@ -162,8 +164,8 @@ class Plan:
         if not is_bearable(tuple(values), self._fixed):
             return False
         for i, axis, least in self._minima:
-            value = values[i]
-            if isinstance(value, Tensor) and value.shape[axis] < least:
+            shape = getattr(values[i], "shape", None)
+            if shape is not None and shape[axis] < least:
                 return False
         for i, length in self._lengths:
             value = values[i]

@@ -31,6 +31,7 @@ class Report:
         self.violations: list[Violation] = []
         self.axes: dict[str, dict[str, Size]] = {}
         self._scope = ""
+        self._seen: list[tuple[str, str, str]] = []  # name, expected, got
 
     def add(self, fields: tuple[str, ...], rule: str, expected: str, got: str) -> None:
         """Adds one violation."""
@@ -48,7 +49,8 @@ class Report:
         """
         if value is None and hint.optional:
             return
-        if isinstance(value, Tensor) and hint.arrays:
+        self._seen.append((name, hint.expected, describe(value)))
+        if any(_is_array(a, value) for a in hint.arrays):
             self._read_array(name, hint, value)
         elif hint.contracts and isinstance(value, tuple(hint.contracts)):
             with self._apart(name) if hint.apart else nullcontext():
@@ -62,7 +64,7 @@ class Report:
 
     def error(self) -> ContractError:
         """The error with all violations; sizes that disagree are one violation an axis."""
-        violations = [*self.violations, *self._disagreements()]
+        violations = [*self.violations, *self._disagreements()] or [self._unexplained()]
         count = "1 rule" if len(violations) == 1 else f"{len(violations)} rules"
         lines = [f"{self.subject} breaks {count} of its contract:"]
         lines += [f"  - {violation}" for violation in violations[:_LINES]]
@@ -103,14 +105,22 @@ class Report:
             if _disagree(sizes):
                 yield Violation(tuple(sizes), f"axis {axis}", "one size", grouped(sizes))
 
-    def _read_array(self, name: str, hint: Hint, value: Tensor) -> None:
-        ranked = [a for a in hint.arrays if _has_rank(a, value.ndim)]
+    def _unexplained(self) -> Violation:
+        """Of values that fit one by one, where only jaxtyping knows why not together: `B+1`."""
+        names, expected, got = (tuple(column) for column in zip(*self._seen, strict=True))
+        return Violation(names, "together", listed(expected), listed(got))
+
+    def _read_array(self, name: str, hint: Hint, value: Any) -> None:
+        ranked = [a for a in hint.arrays if _is_array(a, value) and _has_rank(a, value.ndim)]
         if not ranked:
             self.add((name,), "rank", hint.expected, describe(value))
             return
-        if not any(_fits_array(a, value) for a in ranked):
+        typed = [a for a in ranked if _has_dtype(a, value)]
+        if not typed:
             self.add((name,), "dtype", hint.expected, describe(value))
-        for axis, size in _named_sizes(ranked[0], value):
+        elif not any(_has_fixed_sizes(a, value) for a in typed):
+            self.add((name,), "size", hint.expected, describe(value))
+        for axis, size in _named_sizes((typed or ranked)[0], value):
             self.put(axis, name, size)
             if isinstance(size, int) and size < hint.minimum.get(axis, 0):
                 expected = f"{axis} >= {hint.minimum[axis]}"
@@ -151,14 +161,12 @@ def describe(value: object) -> str:
         return f"{type(items).__name__} of {len(items)} {kinds}".rstrip()
     if isinstance(value, Tensor):
         where = "" if value.device == torch.device("cpu") else f" on {value.device}"
-        return f"{_dtype(value)} {_shape(tuple(value.shape))}{where}"
+        dtype = str(value.dtype).removeprefix("torch.")
+        return f"{dtype} {_shape(tuple(value.shape))}{where}"
     if hasattr(value, "shape") and hasattr(value, "dtype"):
-        return f"{type(value).__name__}, not a tensor"
+        array = cast(Any, value)  # of another library
+        return f"{type(array).__name__} {array.dtype} {_shape(tuple(array.shape))}"
     return type(value).__name__
-
-
-def _dtype(value: Tensor) -> str:
-    return str(value.dtype).removeprefix("torch.")
 
 
 def _shape(shape: Sequence[int]) -> str:
@@ -172,9 +180,14 @@ def _fits(value: object, hint: Hint) -> bool:
         return is_bearable(value, hint.outside)
 
 
-def _fits_array(array: Any, value: Tensor) -> bool:
-    with one_table():
-        return isinstance(value, array)
+def _is_array(array: Any, value: object) -> bool:
+    if array.array_type is Any:
+        return hasattr(value, "shape") and hasattr(value, "dtype")
+    return isinstance(value, array.array_type)
+
+
+def _has_dtype(array: Any, value: Any) -> bool:
+    return isinstance(value, array.dtype[array.array_type, "..."])
 
 
 def _has_rank(array: Any, rank: int) -> bool:
@@ -183,15 +196,24 @@ def _has_rank(array: Any, rank: int) -> bool:
     return len(array.dims) - 1 <= rank
 
 
-def _named_sizes(array: Any, value: Tensor) -> Iterator[tuple[str, Size]]:
-    """The sizes of the named axes; those that a variadic one stands for are one tuple."""
+def _by_axis(array: Any, value: Any) -> Iterator[tuple[Any, Size]]:
+    """Each axis of an annotation with its size; what a variadic one stands for is one tuple."""
     dims, shape, variadic = array.dims, tuple(value.shape), array.index_variadic
     for i, dim in enumerate(dims):
-        name = getattr(dim, "name", None)  # an anonymous axis has none
-        if name is not None and i == variadic:
-            yield f"*{name}", shape[i : len(shape) - (len(dims) - i - 1)]
-        elif name is not None:
-            yield name, shape[i if variadic is None or i < variadic else i - len(dims)]
+        if i == variadic:
+            yield dim, shape[i : len(shape) - (len(dims) - i - 1)]
+        else:
+            yield dim, shape[i if variadic is None or i < variadic else i - len(dims)]
+
+
+def _named_sizes(array: Any, value: Any) -> Iterator[tuple[str, Size]]:
+    for dim, size in _by_axis(array, value):
+        if hasattr(dim, "name"):  # others are anonymous, fixed or symbolic
+            yield f"*{dim.name}" if isinstance(size, tuple) else dim.name, size
+
+
+def _has_fixed_sizes(array: Any, value: Any) -> bool:
+    return all(getattr(dim, "size", size) == size for dim, size in _by_axis(array, value))
 
 
 def _disagree(sizes: Mapping[str, Size]) -> bool:

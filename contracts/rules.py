@@ -6,9 +6,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from .contract import Rule, tensors_in
+from .checking import tensors_in
 from .errors import listed
 from .report import grouped
+from .rule import Rule
 
 IGNORE_LABEL = -1
 """The label of a sample whose truth is unknown."""
@@ -76,7 +77,9 @@ def indices_distinct() -> Rule:
         return indices.tolist() if indices.ndim == 2 else [indices.tolist()]
 
     def holds(contract: Any) -> bool:
-        return contract.views_repeat or all(len(set(row)) == len(row) for row in rows(contract))
+        return contract.views_repeat is True or all(
+            len(set(row)) == len(row) for row in rows(contract)
+        )
 
     def got(contract: Any) -> str:
         return _at((b, row) for b, row in enumerate(rows(contract)) if len(set(row)) < len(row))

@@ -10,9 +10,10 @@ from torch import Tensor
 from . import rules
 from .axes import AtLeast, Len
 from .boundary import boundary
-from .contract import Contract, Rule, build_unchecked
+from .contract import Contract, build_unchecked
 from .errors import ContractError, Violation
 from .report import describe
+from .rule import Rule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)

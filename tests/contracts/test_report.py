@@ -7,6 +7,8 @@ import jaxtyping
 import numpy as np
 import pytest
 import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from kview.contracts import (
     ContractError,
@@ -16,6 +18,7 @@ from kview.contracts import (
     KViewItem,
     ResponseLogprobs,
     Violation,
+    boundary,
     checks,
 )
 
@@ -84,8 +87,9 @@ def test_one_report_has_everything_that_is_wrong(batch: KViewBatch) -> None:
             "halu: label: expected 1, 0 or -1, got 2.0 at 0, nan at 2",
         ),
         (
-            {"views_activations": np.zeros((3, 4, 5, 6), np.float32)},
-            "views_activations: type: expected Float (B, K, T, H), got ndarray, not a tensor",
+            {"views_activations": np.zeros((3, 4, 5, 6), "f2")},
+            "views_activations: type: expected Float (B, K, T, H), "
+            "got ndarray float16 (3, 4, 5, 6)",
         ),
         (
             {"view_indices": torch.zeros(3, 4, dtype=torch.uint8)},
@@ -224,3 +228,37 @@ def test_values_never_reach_a_message(batch: KViewBatch) -> None:
     secret = torch.full((3, 4, 5, 6), 1234.5)
     message = str(refusal(KViewBatch, {**dict(batch), "views_activations": secret[0]}))
     assert "1234" not in message
+
+
+def test_a_fixed_size_and_arrays_of_another_library_are_named() -> None:
+    @boundary
+    def takes(x: Float[Tensor, "2 D"], y: Float[np.ndarray, " D"]) -> None: ...
+
+    takes(torch.zeros(2, 3), np.zeros(3))
+    with pytest.raises(ContractError) as error:
+        takes(torch.zeros(3, 3), np.zeros(4))
+    assert [str(v) for v in error.value.violations] == [
+        "x: size: expected Float (2, D), got float32 (3, 3)",
+        "axis D: expected one size, got 3 in x; 4 in y",
+    ]
+
+
+def test_what_only_jaxtyping_can_evaluate_is_still_refused_with_a_reason() -> None:
+    @boundary
+    def takes(x: Float[Tensor, " B"], y: Float[Tensor, " B+1"]) -> None: ...
+
+    takes(torch.zeros(2), torch.zeros(3))
+    with pytest.raises(ContractError) as error:
+        takes(torch.zeros(2), torch.zeros(2))
+    assert str(error.value.violations[0]) == (
+        "x, y: together: expected Float (B,), Float (B+1,), got float32 (2,), float32 (2,)"
+    )
+
+
+def test_the_alternative_that_has_the_dtype_names_the_axes() -> None:
+    @boundary
+    def takes(x: Float[Tensor, " B"] | Int[Tensor, " N"], y: Float[Tensor, " N"]) -> None: ...
+
+    takes(torch.zeros(2), torch.zeros(3))
+    with pytest.raises(ContractError, match="axis N: expected one size, got 2 in x; 3 in y"):
+        takes(torch.zeros(2, dtype=torch.long), torch.zeros(3))
