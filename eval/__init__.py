@@ -19,6 +19,7 @@ from .evaluator import (
     EvalFigures,
 )
 from .manager import Evaluator, EvaluatorError, EvaluatorManager, ManagerStats
+from .matrix import write_matrix
 from .metrics import (
     KViewFigures,
     KViewMetrics,
@@ -70,5 +71,6 @@ __all__ = [
     "reference_set",
     "sample_ids",
     "view_retrieval_top1",
+    "write_matrix",
     "write_report",
 ]

@@ -167,7 +167,7 @@ def projection_by_label(points: Array, labels: NDArray) -> str:
                 x, y = points[labels == label].reshape(-1, 2).T
                 axes.scatter(x, y, s=7, alpha=0.6, linewidths=0, color=colour, label=words)
         _name_directions(axes)
-        axes.legend()
+        axes.legend(markerscale=3)
         return svg(fig, "projection_by_label")
 
 

@@ -7,11 +7,11 @@ from typing import Protocol
 
 import numpy as np
 
+from .pages import render
 from .results import DetectionEvaluation
 from .scoring import NoFigures
 
 _HARDEST = 5
-_TEMPLATES = Path(__file__).parent / "templates"
 
 
 class Text(Protocol):
@@ -80,8 +80,6 @@ def write_report(
     Returns:
         The report's path.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     folder = Path(folder)
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     groups = {
@@ -91,10 +89,8 @@ def write_report(
     }
     for picture in [picture for group in groups.values() for picture in group]:
         (folder / "figures" / f"{picture.name}.svg").write_text(picture.svg, encoding="utf-8")
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined
-    )
-    page = environment.get_template("report.html.j2").render(
+    page = render(
+        "report.html.j2",
         evaluation=evaluation,
         picture_groups={name: group for name, group in groups.items() if group},
         hardest=hardest_samples(evaluation, texts or {}),

@@ -1,0 +1,25 @@
+"""Several runs on several stores."""
+
+import json
+
+from kview.eval import DetectionFigures, NoFigures, write_matrix
+
+
+def test_every_cell_has_its_figures_or_its_reason(tmp_path, evaluation):
+    cells = {
+        ("a", "<one>"): evaluation,
+        ("a", "two"): evaluation,
+        ("b", "two"): NoFigures(reason="hidden size 8 (the run: 16)"),
+    }
+    page = write_matrix(tmp_path, cells).read_text()
+    written = json.loads((tmp_path / "matrix.json").read_text())["cells"]
+    figures = evaluation.detectors["knn"].figures
+    assert isinstance(figures, DetectionFigures)
+    assert [(cell["run"], cell["store"]) for cell in written] == list(cells)
+    assert written[0]["detectors"]["knn"]["auroc"] == figures.auroc.value
+    assert written[2]["reason"] == "hidden size 8 (the run: 16)"
+    assert page.count(f"{figures.auroc.value:.3f} <span") >= 2
+    assert page.count("hidden size 8 (the run: 16)") == len(evaluation.scored)
+    assert "&lt;one&gt;" in page
+    assert "<one>" not in page
+    assert page.count("<td>–</td>") == len(evaluation.scored)  # b on <one> was not tried
