@@ -1,5 +1,6 @@
 """Stores of activations, and the K-view batches made of them."""
 
+from .capture import CaptureProgress, CaptureSummary, OutOfRange, capture
 from .collate import collate_kview
 from .convert import Conversion, convert_store
 from .dataset import ActivationDataset
@@ -20,6 +21,8 @@ __all__ = [
     "ActivationParser",
     "ActivationStore",
     "ActivationWriter",
+    "CaptureProgress",
+    "CaptureSummary",
     "Conversion",
     "Damage",
     "Draw",
@@ -27,11 +30,13 @@ __all__ = [
     "LayerNorms",
     "LengthBin",
     "LogprobBlock",
+    "OutOfRange",
     "SplitStrategy",
     "Splits",
     "StoreInputs",
     "StoreSummary",
     "Text",
+    "capture",
     "collate_kview",
     "convert_store",
     "describe_store",

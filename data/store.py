@@ -10,6 +10,7 @@ import numpy as np
 
 from ..contracts import ConfigError, StoreError
 from .arrays import read_attributes
+from .buffers import Buffers
 from .files import open_files
 from .hallulens import SCHEMA as HALLULENS
 from .hallulens import open_hallulens
@@ -35,6 +36,7 @@ class ActivationStore:
         self.parts = tuple(parts)
         _agree(self.parts)
         self._starts = np.cumsum([0, *map(len, self.parts)])
+        self._buffers = Buffers()
 
     @classmethod
     def open(cls, path_or_paths: StorePath | Sequence[StorePath]) -> Self:
@@ -60,7 +62,8 @@ class ActivationStore:
         self.close()
 
     def close(self) -> None:
-        """Lets go of open files; reading opens them again."""
+        """Lets go of open files and spare memory; reading takes them again."""
+        self._buffers.clear()
         for part in self.parts:
             part.activations.close()
 
@@ -192,7 +195,7 @@ class ActivationStore:
         rows, layers = self._wanted(rows, layers)
         if out is None:
             tokens = self.max_tokens if max_tokens is None else max_tokens
-            out = np.empty((*layers.shape, tokens, self.hidden_size), self.dtype)
+            out = self._buffers.take((*layers.shape, tokens, self.hidden_size), self.dtype)
         self._check_out(out, layers.shape)
         if len(self.parts) == 1:
             self._read_part(self.parts[0], rows, layers, out)

@@ -149,6 +149,11 @@ class ActivationWriter:
         return hashkey in self._keys
 
     @property
+    def schema(self) -> NativeSchema:
+        """The store's root attributes, as committed."""
+        return self._schema
+
+    @property
     def rows(self) -> int:
         """The rows committed."""
         return self._schema.rows
