@@ -185,7 +185,7 @@ class ContrastiveEvaluator:
             self.metrics = KViewMetrics(
                 all_reduce(self.metrics.state), num_views=self.metrics.num_views
             )
-            self._sums = all_reduce(self._sums)
+            self._sums = all_reduce(self._sums.to(self.device)).cpu()
         figures = self.metrics.compute()
         return EvalFigures(
             loss=self._sums[0].item() / figures.n_samples,

@@ -3,7 +3,7 @@
 import csv
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .scoring import DetectionFigures, Figure, NoFigures
 
@@ -18,7 +18,7 @@ def write_evaluation(path: Path, evaluation: "DetectionEvaluation") -> None:
     path.write_text(json.dumps(summary(evaluation), indent=2, allow_nan=False) + "\n")
 
 
-def summary(evaluation: "DetectionEvaluation") -> dict[str, object]:
+def summary(evaluation: "DetectionEvaluation") -> dict[str, Any]:
     """The figures as plain values: `detectors.<name>.auroc`, `.interval`, `baselines.<name>.…`."""
     chosen = next((layer.layer for layer in evaluation.layers if layer.chosen), None)
     baselines = {n: _figures(s.figures) for n, s in evaluation.baselines.items()}

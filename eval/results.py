@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,7 +92,7 @@ class DetectionEvaluation:
         """Detectors and baselines by name, in order."""
         return {**self.detectors, **self.baselines}
 
-    def to_json(self) -> dict[str, object]:
+    def to_json(self) -> dict[str, Any]:
         """The figures as plain values, as they stand in `evaluation.json`."""
         return summary(self)
 
