@@ -124,26 +124,34 @@ def logprobs_alike() -> Rule:
     )
 
 
-def logprobs_lead(*lead: str) -> Rule:
-    """The leading axes of the log-probabilities are the sample's (none) or the batch's (B)."""
+def logprobs_rank(*lead: str) -> Rule:
+    """The leading axes of the log-probabilities are a sample's (none) or a batch's (B)."""
 
     def holds(contract: Any) -> bool:
-        expected = tuple(contract.views_activations.shape[: len(lead)])
-        return contract.logprobs is None or leading(contract) == expected
-
-    def leading(contract: Any) -> tuple[int, ...]:
-        return tuple(contract.logprobs.token_ids.shape[:-1])
+        return contract.logprobs is None or contract.logprobs.token_ids.ndim == len(lead) + 1
 
     def got(contract: Any) -> str:
-        views = tuple(contract.views_activations.shape)
-        return f"{(*leading(contract), 'R')} beside views_activations {views}".replace("'", "")
+        return f"token_ids {tuple(contract.logprobs.token_ids.shape)}"
+
+    expected = f"({', '.join((*lead, 'R'))}{',' * (not lead)})"
+    return Rule(("logprobs",), "axes", expected, holds, got, reads_values=False)
+
+
+def logprobs_samples() -> Rule:
+    """There are as many log-probabilities as samples."""
+
+    def sizes(contract: Any) -> dict[str, int]:
+        if contract.logprobs is None or contract.logprobs.token_ids.ndim != 2:
+            return {}  # said by their rank
+        ids, views = contract.logprobs.token_ids, contract.views_activations
+        return {"logprobs.token_ids": ids.shape[0], "views_activations": views.shape[0]}
 
     return Rule(
         ("logprobs", "views_activations"),
-        "axes of logprobs",
-        f"({', '.join((*lead, 'R'))}{',' * (not lead)})",
-        holds,
-        got,
+        "axis B",
+        "one size",
+        lambda c: len(set(sizes(c).values())) <= 1,
+        lambda c: grouped(sizes(c)),
         reads_values=False,
     )
 

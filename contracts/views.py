@@ -77,7 +77,7 @@ class KViewItem(Contract):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         *_SAMPLE_RULES,
-        rules.logprobs_lead(),
+        rules.logprobs_rank(),
         rules.finite("views_activations"),
         rules.finite("all_activations"),
     )
@@ -127,7 +127,8 @@ class KViewBatch(Contract):
     is_batch: ClassVar[bool] = True
     rules: ClassVar[tuple[Rule, ...]] = (
         *_SAMPLE_RULES,
-        rules.logprobs_lead("B"),
+        rules.logprobs_rank("B"),
+        rules.logprobs_samples(),
         rules.finite("views_activations"),
         rules.one_label_a_hashkey(),
     )

@@ -144,8 +144,12 @@ def test_full_level_says_which_hashkey_has_two_labels(batch: KViewBatch) -> None
 def test_log_probabilities_of_a_batch_lead_with_the_batch_axis(batch: KViewBatch) -> None:
     one = batch.unbatch()[0].logprobs
     error = refusal(KViewBatch, {**dict(batch), "logprobs": one})
+    assert str(error).splitlines()[1] == ("  - logprobs: axes: expected (B, R), got token_ids (2,)")
+    assert batch.logprobs is not None
+    two = batch.logprobs.map_tensors(lambda x: x[:2])
+    error = refusal(KViewBatch, {**dict(batch), "logprobs": two})
     assert str(error).splitlines()[1] == (
-        "  - axes of logprobs: expected (B, R), got (R,) beside views_activations (3, 4, 5, 6)"
+        "  - axis B: expected one size, got 2 in logprobs.token_ids; 3 in views_activations"
     )
 
 
