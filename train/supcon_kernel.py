@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ..contracts import ContractError, Violation
 
-_TILE = 1024
+_TILE = 512
 """Rows and columns of a tile: large enough for the matrix product, small enough for the cache."""
 
 
@@ -80,17 +80,17 @@ def _supcon_backward(
     total = positives.total()
     valid = total > 0
     share = grad_loss * valid / valid.sum()  # (M,), dL/dL_i
-    pull = torch.where(valid, share / total, 0)[:, None]
+    pull = torch.where(valid, share / total, 0)[:, None]  # (M, 1)
     norm = None
     if normalize:
         z, norm = _unit(z)
     with torch.autocast(z.device.type, enabled=False):
         grad = _logsumexp_gradient(z, lse, share, temperature)
-    grad -= pull * positives.pool(z)
+    grad.addcmul_(pull, positives.pool(z), value=-1)
     grad -= positives.pool(pull * z)
     grad /= temperature
     if norm is not None:  # through z / |z|
-        grad -= z * (z * grad).sum(1, keepdim=True)
+        grad.addcmul_(z, (z * grad).sum(1, keepdim=True), value=-1)
         grad /= norm
     return grad
 
@@ -125,12 +125,14 @@ class _Positives:
     """The weights w_ij, held as groups.
 
     Attributes:
+        size: the number of samples at most, and of classes, B.
         sample: which sample a view is of, (M,).
         klass: which class it is of, (M,), or None without labels.
         own: weight of views of the same sample.
         other: weight of views of other samples of the class, (M, 1): 0 for unlabelled ones.
     """
 
+    size: int
     sample: Tensor
     klass: Tensor | None
     own: float
@@ -138,20 +140,19 @@ class _Positives:
 
     def pool(self, x: Tensor) -> Tensor:
         """sum_j w_ij x_j for every view i, in O(M D): (M, D)."""
-        of_sample = _group_sum(x, self.sample)
-        pooled = self.own * (of_sample - x)
+        of_sample = self._sum_over(self.sample, x)
+        pooled = (of_sample - x).mul_(self.own)
         if self.klass is not None:
-            pooled += self.other * (_group_sum(x, self.klass) - of_sample)
+            pooled.addcmul_(self.other, self._sum_over(self.klass, x).sub_(of_sample))
         return pooled
 
     def total(self) -> Tensor:
         """W_i, (M,)."""
         return self.pool(torch.ones_like(self.other))[:, 0]
 
-
-def _group_sum(x: Tensor, group: Tensor) -> Tensor:
-    """The sum of x over each row's group, (M, D)."""
-    return torch.zeros_like(x).index_add_(0, group, x)[group]
+    def _sum_over(self, group: Tensor, x: Tensor) -> Tensor:
+        """The sum of x over the group of every view, (M, D)."""
+        return x.new_zeros(self.size, x.shape[1]).index_add_(0, group, x)[group]
 
 
 def _positives(
@@ -175,7 +176,7 @@ def _positives(
         known = labels != ignore_label
     sample = sample.repeat_interleave(num_views)
     own, other = weights[0], weights[1] * known.to(z.dtype).repeat_interleave(num_views)[:, None]
-    return _Positives(sample, klass, own, other)
+    return _Positives(B, sample, klass, own, other)
 
 
 def _one_label_a_sample(sample: Tensor, labels: Tensor, sample_ids: Tensor) -> None:
