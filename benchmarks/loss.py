@@ -1,0 +1,146 @@
+"""SupCon forward and backward against the dense form and pytorch-metric-learning's.
+
+Prints a JSON line a row: seconds (medians of rounds that take turns, A B C A B C) and peak memory
+above the inputs, each form in a fresh process. Run it with nothing else on the machine:
+
+    python benchmarks/loss.py [--samples 2048 --views 4 --dim 512 --rounds 5]
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from kview.train import supcon_loss
+
+TEMPERATURE = 0.07
+
+
+def dense_supcon(z_views: Tensor, labels: Tensor) -> Tensor:
+    """The usual form: every (M, M) matrix held, row maxima subtracted, self masked by a product."""
+    K = z_views.shape[1]
+    z = normalize(z_views.flatten(0, 1), dim=1)
+    y = labels.repeat_interleave(K)
+    logits = z @ z.T / TEMPERATURE
+    logits = logits - logits.max(1, keepdim=True).values.detach()
+    others = 1 - torch.eye(len(z))
+    positives = (y[:, None] == y).float() * others
+    log_probability = logits - (logits.exp() * others).sum(1, keepdim=True).log()
+    return -((positives * log_probability).sum(1) / positives.sum(1)).mean()
+
+
+def metric_learning_supcon(z_views: Tensor, labels: Tensor) -> Tensor:
+    """pytorch-metric-learning's SupConLoss on the flattened views."""
+    from pytorch_metric_learning.losses import SupConLoss  # heavy, and needed here only
+
+    return SupConLoss(temperature=TEMPERATURE)(
+        z_views.flatten(0, 1), labels.repeat_interleave(z_views.shape[1])
+    )
+
+
+def kview_supcon(z_views: Tensor, labels: Tensor) -> Tensor:
+    """Ours."""
+    return supcon_loss(z_views, labels, temperature=TEMPERATURE)
+
+
+FORMS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "kview": kview_supcon,
+    "dense": dense_supcon,
+    "pytorch-metric-learning": metric_learning_supcon,
+}
+
+
+def inputs(samples: int, views: int, dim: int) -> tuple[Tensor, Tensor]:
+    """Random embeddings (B, K, D) that ask for a gradient, and labels of two classes (B,)."""
+    generator = torch.Generator().manual_seed(0)
+    z_views = torch.randn(samples, views, dim, generator=generator)
+    return z_views.requires_grad_(), torch.arange(samples) % 2
+
+
+def step(form: str, z_views: Tensor, labels: Tensor) -> float:
+    """Seconds of one forward and backward."""
+    z_views.grad = None
+    start = time.perf_counter()
+    FORMS[form](z_views, labels).backward()
+    return time.perf_counter() - start
+
+
+def peak_mib(form: str, samples: int, views: int, dim: int) -> float:
+    """Peak memory of one step above imports and inputs, in MiB; in a fresh process."""
+    arguments = [form, str(samples), str(views), str(dim)]
+    done = subprocess.run(
+        [sys.executable, __file__, "--peak-of", *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return float(done.stdout)
+
+
+def print_peak(form: str, samples: int, views: int, dim: int) -> None:
+    """What the fresh process does."""
+    step(form, *inputs(8, views, dim))  # first uses import and allocate
+    z_views, labels = inputs(samples, views, dim)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew (Linux)
+    before = resident_mib("VmRSS")
+    step(form, z_views, labels)
+    print(resident_mib("VmHWM") - before)
+
+
+def resident_mib(name: str) -> float:
+    """This process's memory now (VmRSS) or at its peak (VmHWM)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(name)).split()[1]) / 1024
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--samples", type=int, default=2048, help="B")
+    parser.add_argument("--views", type=int, default=4, help="K")
+    parser.add_argument("--dim", type=int, default=512, help="D")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--peak-of", nargs=4, metavar=("FORM", "B", "K", "D"))
+    given = parser.parse_args()
+    if given.peak_of:
+        form, *sizes = given.peak_of
+        print_peak(form, *map(int, sizes))
+        return
+    sizes = (given.samples, given.views, given.dim)
+    z_views, labels = inputs(*sizes)
+    gradients = {}
+    for form in FORMS:  # a warm-up that also shows that all compute one thing
+        step(form, z_views, labels)
+        gradients[form] = z_views.grad
+        torch.testing.assert_close(gradients[form], gradients["kview"], rtol=1e-3, atol=1e-7)
+    seconds = {form: [] for form in FORMS}
+    for _ in range(given.rounds):
+        for form in FORMS:
+            seconds[form].append(step(form, z_views, labels))
+    medians = {form: statistics.median(times) for form, times in seconds.items()}
+    peaks = {form: peak_mib(form, *sizes) for form in FORMS}
+    for form in FORMS:
+        row = {
+            "what": "SupCon forward and backward",
+            "form": form,
+            "M": given.samples * given.views,
+            "D": given.dim,
+            "threads": torch.get_num_threads(),
+            "seconds": round(medians[form], 3),
+            "times_kview": round(medians[form] / medians["kview"], 2),
+            "peak_mib": round(peaks[form], 1),
+            "peak_times_kview": round(peaks[form] / peaks["kview"], 1),
+        }
+        print(json.dumps(row))
+
+
+if __name__ == "__main__":
+    main()
