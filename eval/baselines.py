@@ -73,6 +73,8 @@ def probe_layers(
         LabelError: the training rows lack a class, or have one labelled row of it only.
         ConfigError: the sources show different layers.
     """
+    from threadpoolctl import threadpool_limits
+
     if train.layer_ids != test.layer_ids:
         raise ConfigError(
             f"train shows layers {train.layer_ids} and test {test.layer_ids}; a probe is fitted on "
@@ -81,10 +83,11 @@ def probe_layers(
     known = require_classes(train.labels)
     fit_x, score_x = layer_means(train, batch_size), layer_means(test, batch_size)
     y = train.labels[known] == 1
-    return [
-        _probe(layer, fit_x[known, i], y, score_x[:, i], seed)
-        for i, layer in enumerate(train.layer_ids)
-    ]
+    with threadpool_limits(1):  # thousands of small products: threads would wait for each other
+        return [
+            _probe(layer, fit_x[known, i], y, score_x[:, i], seed)
+            for i, layer in enumerate(train.layer_ids)
+        ]
 
 
 def best_layer(layers: list[ProbeLayer]) -> ProbeLayer:
