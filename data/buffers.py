@@ -6,8 +6,8 @@ from math import prod
 
 import numpy as np
 
-_KEPT = 2
-"""Buffers kept: one that is being read into while another is in use."""
+_KEPT = 4
+"""Buffers kept: those that are being read into while another is in use."""
 
 
 def _references(kept: list[np.ndarray], at: int) -> int:

@@ -20,7 +20,7 @@ from ..contracts import (
     boundary,
 )
 from .chunks import MissingChunkError
-from .loader import load_batches
+from .loader import plan_epoch, read_by_threads
 from .sampling import Draw, ViewRule, draw_views
 from .store import ActivationStore
 from .view_settings import ViewSettings, require_fit, stored_top_k
@@ -238,10 +238,9 @@ class ActivationDataset(Dataset[KViewItem]):
         num_workers: int = 0,
         pin_memory: bool = False,
     ) -> Iterator[KViewBatch]:
-        """The batches of one epoch; see `KViewSource.batches`."""
-        return load_batches(
-            self,
-            labels=self.labels,
+        """The batches of one epoch; see `KViewSource.batches`. Workers are threads."""
+        batches = plan_epoch(
+            self.labels,
             seed=self.settings.random_seed,
             epoch=epoch,
             batch_size=batch_size,
@@ -250,8 +249,9 @@ class ActivationDataset(Dataset[KViewItem]):
             world_size=world_size,
             shuffle=shuffle,
             balanced=balanced,
-            num_workers=num_workers,
-            pin_memory=pin_memory,
+        )
+        return read_by_threads(
+            self.__getitems__, batches, num_workers=num_workers, pin_memory=pin_memory
         )
 
     def _read(self, draws: list[Draw]) -> KViewBatch:

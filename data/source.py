@@ -9,7 +9,7 @@ import torch
 
 from ..contracts import ConfigError, KViewBatch, KViewItem
 from .collate import collate_kview
-from .loader import load_batches
+from .loader import plan_epoch, read_by_processes
 from .sampling import Draw
 
 
@@ -82,10 +82,9 @@ class ItemSource:
         num_workers: int = 0,
         pin_memory: bool = False,
     ) -> Iterator[KViewBatch]:
-        """The batches of one epoch; see `KViewSource.batches`."""
-        return load_batches(
-            self,
-            labels=self.labels,
+        """The batches of one epoch; see `KViewSource.batches`. Workers are processes."""
+        batches = plan_epoch(
+            self.labels,
             seed=self.seed,
             epoch=epoch,
             batch_size=batch_size,
@@ -94,9 +93,8 @@ class ItemSource:
             world_size=world_size,
             shuffle=shuffle,
             balanced=balanced,
-            num_workers=num_workers,
-            pin_memory=pin_memory,
         )
+        return read_by_processes(self, batches, num_workers=num_workers, pin_memory=pin_memory)
 
 
 def source_of(

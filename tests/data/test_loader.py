@@ -1,14 +1,25 @@
 """The same batches for any number of workers and ranks, from any step on."""
 
+import gc
 import os
+import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
-from kview.contracts import ConfigError, KViewBatch, KViewItem, checks, current_level
-from kview.data import ActivationDataset, ActivationStore
-from kview.data.loader import load_batches
+from kview.contracts import (
+    ConfigError,
+    KViewBatch,
+    KViewItem,
+    StoreError,
+    checks,
+    current_level,
+)
+from kview.data import ActivationDataset, ActivationStore, collate_kview
+from kview.data.loader import read_by_processes, read_by_threads
 from kview.data.sampling import Draw
 
 
@@ -17,7 +28,6 @@ def dataset(synthetic_store: ActivationStore) -> ActivationDataset:
     return ActivationDataset(synthetic_store, num_views=3)
 
 
-@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # more workers than cores
 @pytest.mark.parametrize("balanced", [False, True])
 @pytest.mark.parametrize("num_workers", [1, 2, 4])
 def test_workers_change_nothing(
@@ -82,53 +92,75 @@ def test_loading_leaves_the_default_generator_alone(dataset: ActivationDataset) 
 
 
 class TellsItsLevel:
-    """Hides the level of the process that makes a batch in the batch."""
+    """Hides the level in force where a batch is made in the batch, and where that was."""
 
     def __getitem__(self, index: Draw) -> KViewItem:
         raise NotImplementedError
 
     def __getitems__(self, draws: list[Draw]) -> KViewBatch:
         level = ["off", "shape", "full"].index(current_level())
+        place = [level, os.getpid(), threading.get_ident() % 2**31]
         return KViewBatch(
             hashkey=["a"] * len(draws),
             halu=torch.zeros(len(draws)),
             views_activations=torch.zeros(len(draws), 2, 1, 1),
-            input_length=torch.tensor([level, os.getpid()])[: len(draws)],
+            input_length=torch.tensor(place),
         )
 
 
 @pytest.mark.parametrize("level", ["off", "shape", "full"])
 @pytest.mark.parametrize("num_workers", [0, 1])
-def test_workers_check_at_the_level_of_the_run(
-    synthetic_store: ActivationStore, level: str, num_workers: int
-) -> None:
-    labels = synthetic_store.halu[:2]
-    with checks(level):  # type: ignore[arg-type]
-        batches = load_batches(
-            TellsItsLevel(),
-            labels=labels,
-            seed=0,
-            epoch=0,
-            batch_size=2,
-            start_step=0,
-            rank=0,
-            world_size=1,
-            shuffle=True,
-            balanced=False,
-            num_workers=num_workers,
-            pin_memory=False,
-        )
-        (batch,) = list(batches)
-    found, process = batch.input_length.tolist()
-    assert ["off", "shape", "full"][found] == level
-    assert (process == os.getpid()) == (num_workers == 0)
+@pytest.mark.parametrize("workers", ["threads", "processes"])
+def test_workers_check_at_the_level_of_the_run(level: Any, num_workers: int, workers: str) -> None:
+    source, batches = TellsItsLevel(), [[Draw(0), Draw(1), Draw(2)]]
+    with checks(level):
+        if workers == "threads":
+            found = read_by_threads(
+                source.__getitems__, batches, num_workers=num_workers, pin_memory=False
+            )
+        else:
+            found = read_by_processes(source, batches, num_workers=num_workers, pin_memory=False)
+        (batch,) = list(found)
+    number, process, thread = batch.input_length.tolist()
+    assert ["off", "shape", "full"][number] == level
+    assert (process != os.getpid()) == (num_workers == 1 and workers == "processes")
+    if workers == "threads":
+        assert (thread != threading.get_ident() % 2**31) == (num_workers == 1)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1, 3])
+def test_an_error_in_a_worker_comes_whole(num_workers: int) -> None:
+    def fail(draws: list[Draw]) -> KViewBatch:
+        raise StoreError(f"row {draws[0].row} is gone")
+
+    batches = read_by_threads(
+        fail, [[Draw(3)], [Draw(4)]], num_workers=num_workers, pin_memory=False
+    )
+    with pytest.raises(StoreError, match=r"^row 3 is gone$"):
+        next(batches)
+
+
+def test_threads_end_with_their_consumer(dataset: ActivationDataset) -> None:
+    batches = dataset.batches(epoch=0, batch_size=4, num_workers=2)
+    next(batches)
+    assert any(t.name.startswith("kview-read") for t in threading.enumerate())
+    del batches
+    gc.collect()
+    assert not any(t.name.startswith("kview-read") for t in threading.enumerate())
+
+
+def test_torchs_own_loader_reads_the_dataset(dataset: ActivationDataset) -> None:
+    loader = DataLoader(dataset, batch_size=8, collate_fn=collate_kview, num_workers=2)
+    batches = list(loader)
+    assert [k for b in batches for k in b.hashkey] == dataset.hashkeys
+    assert batches[0].equals(dataset.__getitems__(list(range(8))))
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"balanced": True, "shuffle": False}, "cannot take effect with shuffle=False"),
-        ({"epoch": -1}, "negative"),
+        ({"epoch": -1}, "count from 0"),
         ({"num_workers": -1}, "negative"),
         ({"rank": 1}, "needs a sample for every rank"),
     ],

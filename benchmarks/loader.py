@@ -1,0 +1,292 @@
+"""K-view batches from a native store, against a numpy memmap and against zarr-python.
+
+    python benchmarks/loader.py [--folder DIR] [--rows 192] [--rounds 7]
+
+Prints a JSON line a row: milliseconds (medians of rounds that take turns, A B C A B C), their ratio
+and what DESIGN asks for. The files are in the page cache; run it with nothing else on the machine.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+import zarr
+from torch.utils.data import ConcatDataset, DataLoader, Dataset
+
+from kview.contracts import KViewItem
+from kview.data import ActivationDataset, ActivationStore, ActivationWriter, collate_kview
+from kview.data.columns import encode_strings
+from kview.data.folder import Folder
+from kview.data.row import checksum
+from kview.data.schema import COLUMN_TYPES, NativeSchema
+from kview.data.shards import shard_index
+
+B, K, L, T, H = 32, 4, 16, 64, 2048
+EPOCH_BATCH = 32
+MILLION = 1_000_000
+
+
+def write(folder: Path, rows: int) -> tuple[Path, np.ndarray]:
+    """The same activations as a native store and as a numpy memmap."""
+    rng = np.random.default_rng(0)
+    plain = np.lib.format.open_memmap(folder / "a.npy", "w+", np.float16, (rows, L, T, H))
+    path = folder / "a.zarr"
+    with ActivationWriter.create(
+        path, layers=range(L), hidden_size=H, max_tokens=T, model="m", durable=False
+    ) as writer:
+        for row in range(rows):
+            plain[row] = rng.standard_normal((L, T, H), np.float32)
+            writer.append(
+                plain[row], token_count=T, input_length=1, hashkey=f"row {row}", halu=row % 2
+            )
+    plain.flush()
+    return path, np.load(folder / "a.npy", mmap_mode="r")
+
+
+def draws(rows: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Endless rows and layers to read."""
+    rng = np.random.default_rng(1)
+    while True:
+        layers = np.argsort(rng.random((B, L)), axis=1)[:, :K]
+        yield rng.choice(rows, B, replace=False), layers
+
+
+def by_turns(rounds: int, **actions: Callable[[], object]) -> dict[str, float]:
+    """Median milliseconds of each action, after a turn to warm up."""
+    times: dict[str, list[float]] = {name: [] for name in actions}
+    for turn in range(rounds + 1):
+        for name, action in actions.items():
+            start = time.perf_counter()
+            action()
+            if turn:
+                times[name].append((time.perf_counter() - start) * 1e3)
+    return {name: round(statistics.median(found), 3) for name, found in times.items()}
+
+
+def report(what: str, ours: float, against: str, theirs: float, reach: float | None) -> None:
+    print(
+        json.dumps(
+            {
+                "what": what,
+                "kview_ms": ours,
+                "against": against,
+                "against_ms": theirs,
+                "ratio": round(theirs / ours, 3),
+                "reach": reach,
+            }
+        ),
+        flush=True,
+    )
+
+
+def bench_batches(path: Path, plain: np.ndarray, rounds: int) -> None:
+    """One batch, (B, K, T, H), 20 to a turn; zarr-python reads 2 to a turn."""
+    store = ActivationStore.open(path)
+    array = zarr.open_array(path / "activations", mode="r")
+    wanted = draws(len(store))
+    every, layers = np.arange(len(store)), np.tile(np.arange(L), (len(store), 1))
+    for row in every:  # every chunk's checksum is compared once, when it is first read
+        store.read([row], layers[row][None])
+
+    def ours() -> None:
+        for _ in range(20):
+            store.read(*next(wanted))
+
+    def memmap() -> None:
+        for _ in range(20):
+            rows, places = next(wanted)
+            plain[rows[:, None], places]
+
+    def chunk_by_chunk() -> None:
+        for _ in range(2):
+            rows, places = next(wanted)
+            np.stack(
+                [
+                    np.stack([np.asarray(array[row, place]) for place in at])
+                    for row, at in zip(rows.tolist(), places.tolist(), strict=True)
+                ]
+            )
+
+    def first_touch() -> None:
+        fresh = ActivationStore.open(path)
+        for _ in range(20):
+            fresh.read(*next(wanted))
+
+    found = by_turns(rounds, memmap=memmap, ours=ours, zarr=chunk_by_chunk, first=first_touch)
+    what = f"batch B={B} K={K} T={T} H={H}"
+    report(what, found["ours"] / 20, "numpy memmap gather", found["memmap"] / 20, 0.9)
+    report(what, found["ours"] / 20, "zarr-python chunk by chunk", found["zarr"] / 2, 10)
+    with_checksums = f"{what}, checksums compared on the way"
+    report(with_checksums, found["first"] / 20, "numpy memmap gather", found["memmap"] / 20, None)
+
+
+class ZarrItems(Dataset[KViewItem]):
+    """One item at a time through zarr-python, as a plain dataset would read."""
+
+    def __init__(self, path: Path, rows: int) -> None:
+        self.path = path
+        self.rows = rows
+        self.array = None
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def __getitem__(self, index: int) -> KViewItem:
+        if self.array is None:  # zarr-python's thread does not survive a fork: open it after
+            self.array = zarr.open_array(self.path / "activations", mode="r")
+        views = np.random.default_rng(index).permutation(L)[:K]
+        x = np.stack([np.asarray(self.array[index, view]) for view in views.tolist()])
+        return KViewItem(
+            hashkey=f"row {index}",
+            halu=torch.tensor(float(index % 2)),
+            views_activations=torch.from_numpy(x),
+            view_indices=torch.from_numpy(views),
+            input_length=1,
+        )
+
+
+def bench_epochs(path: Path, rounds: int) -> None:
+    """A whole epoch of every row eight times, with two workers and in the process itself."""
+    store = ActivationStore.open(path)
+    dataset = ActivationDataset(store, np.tile(np.arange(len(store)), 8), num_views=K)
+    for workers in (2, 0):
+        every = ConcatDataset([ZarrItems(path, len(store))] * 8)
+
+        def ours(workers: int = workers) -> None:
+            for _ in dataset.batches(epoch=0, batch_size=EPOCH_BATCH, num_workers=workers):
+                pass
+
+        def theirs(workers: int = workers, every: Dataset[KViewItem] = every) -> None:
+            for _ in DataLoader(
+                every,
+                batch_size=EPOCH_BATCH,
+                shuffle=True,
+                collate_fn=collate_kview,
+                num_workers=workers,
+            ):
+                pass
+
+        found = by_turns(max(2, rounds // 3), theirs=theirs, ours=ours)
+        what = f"DataLoader epoch, {len(dataset)} rows, {workers} workers"
+        report(what, found["ours"], "one item at a time zarr dataset", found["theirs"], 10)
+
+
+def peak() -> int:
+    """The most memory that this process has had, in bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+
+
+def peak_of_reading(path: Path) -> None:
+    """Peak memory of reading one large batch, above what the process had before."""
+    store = ActivationStore.open(path)
+    rows, layers = np.arange(128), np.tile(np.arange(4), (128, 1))
+    store.read(rows[:1], layers[:1])
+    before = peak()
+    batch = store.read(rows, layers)
+    grown = peak() - before
+    print(
+        json.dumps(
+            {
+                "what": "peak memory of reading a batch",
+                "batch_MB": round(batch.nbytes / 2**20, 1),
+                "peak_MB": round(grown / 2**20, 1),
+                "ratio": round(grown / batch.nbytes, 3),
+                "reach": 1.1,
+            }
+        ),
+        flush=True,
+    )
+
+
+def write_million(path: Path) -> None:
+    """A store of a million rows whose activations are holes: all else is written for real."""
+    rows, at_a_time = MILLION, 4096
+    schema = NativeSchema(
+        model="m",
+        layers=tuple(range(33)),
+        hidden_size=4096,
+        max_tokens=64,
+        dtype="float16",
+        shard_rows=16,
+        column_rows=at_a_time,
+        rows=rows,
+    )
+    folder = Folder(path, durable=False)
+    path.mkdir()
+    for number, start in enumerate(range(0, rows, at_a_time)):
+        for name in schema.columns:
+            if COLUMN_TYPES[name].kind == "O":
+                keys = [f"{row:064x}" for row in range(start, start + at_a_time)]
+                data = encode_strings(keys, at_a_time)
+            else:
+                value = 64 if name in ("token_count", "response_length") else 1
+                data = np.full(at_a_time, value, COLUMN_TYPES[name]).tobytes()
+            folder.replace(f"{name}/c.{number}", data + checksum(data))
+    for name in schema.columns:
+        folder.replace(f"{name}/zarr.json", schema.column_json(name, rows))
+    folder.replace("activations/zarr.json", schema.activations_json(rows))
+    index = shard_index(schema, schema.shard_rows).tobytes()
+    for number in range(100):
+        with (path / f"activations/c.{number}.0.0.0").open("wb") as file:
+            file.seek(schema.shard_rows * 33 * (schema.block_bytes + 4))
+            file.write(index + checksum(index))
+    folder.replace("zarr.json", schema.group_json())
+
+
+def open_million(path: Path) -> None:
+    """Seconds and memory to open a store of a million rows, beyond the imports."""
+    before = peak()
+    start = time.perf_counter()
+    dataset = ActivationDataset(ActivationStore.open(path), num_views=4)
+    seconds = time.perf_counter() - start
+    grown = peak() - before
+    print(
+        json.dumps(
+            {
+                "what": "open a store of a million rows",
+                "rows": len(dataset),
+                "seconds": round(seconds, 3),
+                "MB": round(grown / 2**20, 1),
+                "reach": "under 2 s and 300 MB",
+            }
+        ),
+        flush=True,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, help="where to write; a temporary one by default")
+    parser.add_argument("--rows", type=int, default=192)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--only", choices=["peak", "million", "epochs"], help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.only == "peak":
+        return peak_of_reading(arguments.folder)
+    if arguments.only == "million":
+        return open_million(arguments.folder)
+    if arguments.only == "epochs":
+        return bench_epochs(arguments.folder, arguments.rounds)
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
+        folder = Path(name)
+        path, plain = write(folder, arguments.rows)
+        bench_batches(path, plain, arguments.rounds)
+        million = folder / "million.zarr"
+        write_million(million)
+        for only, store in (("epochs", path), ("peak", path), ("million", million)):
+            fresh = [sys.executable, __file__, "--only", only, "--folder", str(store)]
+            subprocess.run(fresh, check=True)
+    return None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""Appending rows to a native store, against a plain write of the same bytes and zarr-python.
+
+    python benchmarks/writer.py [--folder DIR] [--rows 128] [--rounds 5]
+
+Prints a JSON line a row: seconds (medians of rounds that take turns, A B A B), their ratio and what
+DESIGN asks for. Waiting for the disk or not, both sides do the same.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import zarr
+import zarr.codecs
+
+from kview.data import ActivationWriter
+
+L, T, H = 16, 64, 2048
+SHARD_ROWS = 64
+
+
+def plain(path: Path, rows: np.ndarray, count: int, durable: bool) -> None:
+    """The same bytes into one file a shard."""
+    path.mkdir()
+    for start in range(0, count, SHARD_ROWS):
+        with (path / str(start)).open("wb", buffering=0) as file:
+            for row in range(start, min(start + SHARD_ROWS, count)):
+                file.write(rows[row % len(rows)])
+            if durable:
+                os.fsync(file.fileno())
+
+
+def ours(path: Path, rows: np.ndarray, count: int, durable: bool) -> None:
+    with ActivationWriter.create(
+        path,
+        layers=range(L),
+        hidden_size=H,
+        max_tokens=T,
+        model="m",
+        shard_rows=SHARD_ROWS,
+        durable=durable,
+    ) as writer:
+        for row in range(count):
+            writer.append(
+                rows[row % len(rows)], token_count=T, input_length=1, hashkey=f"row {row}"
+            )
+
+
+def zarr_python(path: Path, rows: np.ndarray, count: int, durable: bool) -> None:
+    """The same shards through zarr-python, a shard at a time; it never waits for the disk."""
+    array = zarr.create_array(
+        path,
+        shape=(count, L, T, H),
+        chunks=(1, 1, T, H),
+        shards=(SHARD_ROWS, L, T, H),
+        dtype="f2",
+        compressors=[zarr.codecs.Crc32cCodec()],
+    )
+    for start in range(0, count, SHARD_ROWS):
+        stop = min(start + SHARD_ROWS, count)
+        array[start:stop] = rows[np.arange(start, stop) % len(rows)]
+
+
+def by_turns(folder: Path, rounds: int, **actions: Callable[[Path], None]) -> dict[str, float]:
+    """Median seconds of each action, each into a fresh folder, after a turn to warm up."""
+    times: dict[str, list[float]] = {name: [] for name in actions}
+    for turn in range(rounds + 1):
+        for name, action in actions.items():
+            path = folder / name
+            start = time.perf_counter()
+            action(path)
+            if turn:
+                times[name].append(time.perf_counter() - start)
+            shutil.rmtree(path)
+    return {name: statistics.median(found) for name, found in times.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, help="where to write; a temporary one by default")
+    parser.add_argument("--rows", type=int, default=128)
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((16, L, T, H), np.float32).astype(np.float16)
+    size = arguments.rows * rows[0].nbytes
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
+        for durable in (False, True):
+            found = by_turns(
+                Path(name),
+                arguments.rounds,
+                plain=lambda p, d=durable: plain(p, rows, arguments.rows, d),
+                kview=lambda p, d=durable: ours(p, rows, arguments.rows, d),
+                zarr_python=lambda p, d=durable: zarr_python(p, rows, arguments.rows, d),
+            )
+            for against, reach in (("plain", 0.5), ("zarr_python", None)):
+                print(
+                    json.dumps(
+                        {
+                            "what": f"write {size / 2**20:.0f} MB, "
+                            + ("to the disk" if durable else "to the page cache"),
+                            "kview_s": round(found["kview"], 3),
+                            "against": against,
+                            "against_s": round(found[against], 3),
+                            "ratio": round(found[against] / found["kview"], 3),
+                            "reach": reach,
+                        }
+                    ),
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()
