@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kview.cli.evaluate import evaluate
+from kview.cli.detection import detect
 from kview.cli.settings import DataSettings, EncoderSettings, RunSettings
 from kview.cli.train import train
 from kview.eval import DetectionEvaluation, DetectionFigures, Figure
@@ -55,7 +55,7 @@ def run(store: str, group_by: str | None, layer_aware: bool, num_views: int, see
     )
     with tempfile.TemporaryDirectory() as folder:
         train(settings, RunFolder(folder))
-        evaluation, _ = evaluate(RunFolder(folder))
+        evaluation = detect(RunFolder(folder)).evaluation
     return Row(
         layer_aware=layer_aware,
         num_views=num_views,

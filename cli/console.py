@@ -40,10 +40,10 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     out.print(table)
 
 
-def progress_bar(description: str) -> Progress:
-    """A bar on stderr for long work."""
+def progress_bar() -> Progress:
+    """A bar on stderr for long work; silent where there is no terminal."""
     return Progress(
-        TextColumn(description),
+        TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),

@@ -8,7 +8,8 @@ from ..contracts import ConfigError
 from ..data import write_synthetic_store
 from ..train import ContrastiveTrainerConfig, RunFolder
 from .console import note, say
-from .evaluate import evaluate, show
+from .detection import detect, write
+from .evaluate import show
 from .settings import EncoderSettings, RunSettings
 from .train import train
 
@@ -49,7 +50,8 @@ def run_demo(command: Demo) -> None:
         ),
     )
     train(settings, folder)
-    evaluation, report = evaluate(folder)
-    show(evaluation)
+    found = detect(folder)
+    report = write(found, folder, folder.path)
+    show(found.evaluation)
     say(f"{time.perf_counter() - began:.0f} s")
     say(f"report: {report}")

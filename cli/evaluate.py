@@ -1,26 +1,21 @@
 """`kview evaluate` and `kview report`: figures, predictions and the page for a run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import tyro
 
 from ..contracts import ConfigError
-from ..data import ActivationDataset, ActivationParser
 from ..eval import (
     DetectionEvaluation,
     Figure,
     NoFigures,
     Scored,
-    evaluate_detection,
-    evenly_spaced,
-    write_report,
+    write_matrix,
 )
-from ..eval.outputs import summary
-from ..train import RunFolder, load_encoder
-from .console import note, print_json, print_table, say
-from .settings import RunSettings
-from .train import dataset, open_data
+from ..train import RunFolder
+from .console import print_json, print_table, say
+from .detection import DetectionSettings, detect, write
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,23 +23,31 @@ class Evaluate:
     """Score a run's test rows, or another store's, and write evaluation.json and report.html.
 
     Detectors are fitted on the run's training rows. Figures of another store go into a folder of
-    the run that is named after it.
+    the run that is named after it. With `--matrix`, several runs are scored on several stores.
     """
 
-    run: tyro.conf.Positional[str]
+    run: tyro.conf.Positional[str | None] = None
     """Folder of the run."""
 
     store: tyro.conf.Positional[str | None] = None
     """Another store, whose rows the run has never seen; None: the run's own test rows."""
 
-    batch_size: int = 256
-    """Samples embedded at once."""
+    matrix: tuple[str, ...] | None = None
+    """Folders of several runs, each scored on its own test rows and on every one of --stores."""
 
-    device: str = "cpu"
-    """Where to embed: cpu, cuda, mps."""
+    stores: tuple[str, ...] = ()
+    """The other stores of a matrix."""
+
+    out: str | None = None
+    """Folder for the matrix."""
+
+    embeddings: bool = False
+    """Also write the scored rows' embeddings.safetensors."""
 
     json: bool = False
     """Print the figures as JSON instead of a table."""
+
+    detection: DetectionSettings = field(default_factory=DetectionSettings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,127 +59,68 @@ class Report:
 
 
 def run_evaluate(command: Evaluate) -> None:
-    """Runs `kview evaluate`."""
-    folder = RunFolder(command.run)
-    evaluation, report = evaluate(
-        folder, command.store, batch_size=command.batch_size, device=command.device
-    )
-    if command.json:
-        print_json(summary(evaluation))
+    """Runs `kview evaluate`.
+
+    Raises:
+        ConfigError: flags are missing, or do not go together.
+    """
+    if command.matrix is not None:
+        run_matrix(command)
         return
-    show(evaluation)
-    say(f"report: {report}")
+    if command.run is None:
+        raise ConfigError("kview evaluate needs a RUN (or --matrix RUN RUN ... --out DIR)")
+    if command.stores or command.out:
+        raise ConfigError("--stores and --out have no effect without --matrix")
+    run = RunFolder(command.run)
+    found = detect(run, command.store, command.detection)
+    folder = run.path if command.store is None else run.path / f"on-{_name(command.store)}"
+    report = write(found, run, folder, embeddings=command.embeddings)
+    if command.json:
+        print_json(found.evaluation.to_json())
+    else:
+        show(found.evaluation)
+        say(f"report: {report}")
 
 
 def run_report(command: Report) -> None:
     """Runs `kview report`."""
-    _, report = evaluate(RunFolder(command.run))
-    say(str(report))
+    run = RunFolder(command.run)
+    say(str(write(detect(run), run, run.path)))
 
 
-def evaluate(
-    folder: RunFolder, store: str | None = None, *, batch_size: int = 256, device: str = "cpu"
-) -> tuple[DetectionEvaluation, Path]:
-    """Evaluates a run and writes what was found.
-
-    Args:
-        folder: the run's.
-        store: another store to score; None for the run's own test rows.
-        batch_size: samples embedded at once.
-        device: where to embed.
-
-    Returns:
-        The evaluation and the report's path.
+def run_matrix(command: Evaluate) -> None:
+    """Runs `kview evaluate --matrix`.
 
     Raises:
-        ConfigError: the other store does not fit the run.
+        ConfigError: flags are missing, or do not go together.
     """
-    settings = RunSettings.from_dict(folder.read_config())
-    encoder = load_encoder(folder.encoder)
-    own = open_data(settings)
-    train = dataset(own, settings, "train")
-    other = own if store is None else open_data(settings, store)
-    test = dataset(other, settings, "test")
-    if store is not None:
-        require_same_kind(own, other, settings.store, store)
-    views = evenly_spaced(len(train.layer_ids), settings.trainer.num_views)
-    layers = range(len(train.layer_ids))
-    note(
-        f"embedding {len(train)} train and {len(test)} test rows at layers "
-        f"{[train.layer_ids[i] for i in views]}"
-    )
-    evaluation = evaluate_detection(
-        encoder,
-        train=train.with_views(views),
-        test=test.with_views(views),
-        train_layers=train.with_views(layers),
-        test_layers=test.with_views(layers),
-        batch_size=batch_size,
-        device=device,
-        groups=test_groups(other),
-        seed=settings.trainer.seed,
-    )
-    target = folder.path if store is None else folder.path / f"on-{Path(store).resolve().name}"
-    evaluation.write(target)
-    report = write_report(
-        target,
-        evaluation=evaluation,
-        metrics=folder.read_metrics(),
-        config=settings.to_dict(),
-        data_summary=data_summary(other, train, test),
-        texts=other.texts,
-    )
-    return evaluation, report
-
-
-def test_groups(parser: ActivationParser) -> list[str] | None:
-    """The test rows' groups, which the intervals keep together; None where rows have none."""
-    if parser.groups is None:
-        return None
-    return [parser.groups[row] for row in parser.split("test")]
-
-
-def require_same_kind(
-    own: ActivationParser, other: ActivationParser, own_name: str, other_name: str
-) -> None:
-    """Refuses a store whose layers, hidden size or model are not the run's.
-
-    Raises:
-        ConfigError: naming what differs.
-    """
-    pairs = {
-        "layers": (own.store.layer_ids, other.store.layer_ids),
-        "hidden size": (own.store.hidden_size, other.store.hidden_size),
-        "model": (own.store.model, other.store.model),
-    }
-    unlike = [
-        f"{name} {theirs} (the run: {ours})"
-        for name, (ours, theirs) in pairs.items()
-        if ours != theirs and None not in (ours, theirs)
-    ]
-    if unlike:
+    runs = command.matrix
+    if not runs or command.out is None or command.run or command.embeddings:
         raise ConfigError(
-            f"{other_name} does not fit a run on {own_name}: {'; '.join(unlike)}; score a store "
-            "recorded from the same model"
+            "kview evaluate --matrix RUN RUN ... needs --out DIR, and takes no other RUN and no "
+            "--embeddings"
         )
-
-
-def data_summary(
-    parser: ActivationParser, train: ActivationDataset, test: ActivationDataset
-) -> dict[str, str | int | float]:
-    """What the report says of the data."""
-    store = parser.store
-    return {
-        "rows in the store": len(store),
-        "train rows": len(train),
-        "test rows": len(test),
-        "hallucinated in test": int((test.labels == 1).sum()),
-        "unlabelled in test": int((test.labels == -1).sum()),
-        "layers": store.num_layers,
-        "hidden size": store.hidden_size,
-        "response tokens kept": store.max_tokens,
-        "model": store.model or "not recorded",
-    }
+    cells: dict[tuple[str, str], DetectionEvaluation | NoFigures] = {}
+    for run in runs:
+        for store in (None, *command.stores):
+            name = "its own test rows" if store is None else _name(store)
+            try:
+                found = detect(RunFolder(run), store, command.detection)
+                cells[_name(run), name] = found.evaluation
+            except ConfigError as error:
+                if store is None:
+                    raise
+                cells[_name(run), name] = NoFigures(reason=str(error))
+    page = write_matrix(command.out, cells)
+    print_table(
+        "AUROC of kNN, by run and store",
+        ("run", *dict.fromkeys(store for _, store in cells)),
+        [
+            (_name(run), *(_auroc(found) for (row, _), found in cells.items() if row == _name(run)))
+            for run in runs
+        ],
+    )
+    say(f"matrix: {page}")
 
 
 def show(evaluation: DetectionEvaluation) -> None:
@@ -205,5 +149,14 @@ def _row(name: str, scored: Scored) -> tuple[str, ...]:
     )
 
 
+def _auroc(found: DetectionEvaluation | NoFigures) -> str:
+    figures = found if isinstance(found, NoFigures) else found.detectors["knn"].figures
+    return "-" if isinstance(figures, NoFigures) else f"{figures.auroc.value:.3f}"
+
+
 def _interval(figure: Figure) -> str:
     return "-" if figure.interval is None else "{:.3f} to {:.3f}".format(*figure.interval)
+
+
+def _name(path: str) -> str:
+    return Path(path).resolve().name

@@ -16,7 +16,16 @@ from .console import err
 from .demo import Demo, run_demo
 from .evaluate import Evaluate, Report, run_evaluate, run_report
 from .settings import RunSettings
-from .stores import Convert, Inspect, Verify, run_convert, run_inspect, run_verify
+from .stores import (
+    Capture,
+    Convert,
+    Inspect,
+    Verify,
+    run_capture,
+    run_convert,
+    run_inspect,
+    run_verify,
+)
 from .train import Train, run_train
 
 _RUN = {
@@ -24,6 +33,7 @@ _RUN = {
     Inspect: run_inspect,
     Verify: run_verify,
     Convert: run_convert,
+    Capture: run_capture,
     Train: run_train,
     Evaluate: run_evaluate,
     Report: run_report,

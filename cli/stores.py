@@ -1,13 +1,21 @@
-"""`kview inspect`, `verify` and `convert`: what is done with stores."""
+"""`kview inspect`, `verify`, `convert` and `capture`: what is done with stores."""
 
 import dataclasses
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import tyro
 
-from ..data import StoreSummary, convert_store, describe_store, verify_store
+from ..data import (
+    CaptureProgress,
+    StoreSummary,
+    capture,
+    convert_store,
+    describe_store,
+    verify_store,
+)
 from .console import note, print_json, print_table, progress_bar, say
 
 _BAR = 40  # columns of the longest bar of the histogram
@@ -64,6 +72,42 @@ class Convert:
     """Key of generation.jsonl's lines to take groups from, such as `question`."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Capture:
+    """Put given responses through a language model and keep their hidden states in a native store.
+
+    Needs `pip install 'kview[capture]'`. Run again after an interruption, it goes on where it
+    stopped.
+    """
+
+    model: str
+    """A hub id or a folder; causal or encoder."""
+
+    input: str
+    """A JSONL of `prompt, response, halu?, hashkey?, group?`."""
+
+    out: str
+    """Where the native store goes."""
+
+    layers: tuple[int, ...] | None = None
+    """Layer ids to keep, 0 for the embeddings' output; None: all."""
+
+    max_tokens: int = 64
+    """Response tokens kept at most, T."""
+
+    batch_tokens: int = 8192
+    """Tokens in a batch, padding included."""
+
+    kind: Literal["causal", "encoder"] | None = None
+    """Kind of the model; None: what its configuration says."""
+
+    device: str | None = None
+    """Where to run; None: an accelerator where there is one."""
+
+    dtype: Literal["float16", "float32"] = "float16"
+    """What activations are stored in."""
+
+
 def run_inspect(command: Inspect) -> None:
     """Runs `kview inspect`."""
     summary = describe_store(command.store, generation=command.generation, labels=command.labels)
@@ -101,6 +145,40 @@ def run_convert(command: Convert) -> None:
             group_by=command.group_by,
         )
     say(f"{command.dst}: {conversion.rows} rows, every value compared")
+
+
+def run_capture(command: Capture) -> None:
+    """Runs `kview capture`."""
+    with progress_bar() as bar:
+        task = bar.add_task("capturing", total=None)
+
+        def show_progress(at: CaptureProgress) -> None:
+            speed = f"capturing, {at.tokens_per_second:.0f} tokens/s"
+            bar.update(task, completed=at.done, total=at.total, description=speed)
+
+        summary = capture(
+            command.model,
+            command.input,
+            command.out,
+            layers=command.layers,
+            max_tokens=command.max_tokens,
+            batch_tokens=command.batch_tokens,
+            kind=command.kind,
+            device=command.device,
+            dtype=command.dtype,
+            progress=show_progress,
+        )
+    say(
+        f"{command.out}: {summary.rows} rows ({summary.resumed} were there already), "
+        f"{summary.tokens_per_second:.0f} tokens/s"
+    )
+    if summary.empty:
+        note(f"{summary.empty} responses have no token and no row")
+    for left_out in summary.out_of_range:
+        note(
+            f"left out: {left_out.hashkey}, layer {left_out.layer} reaches {left_out.value:g}, "
+            f"which {command.dtype} cannot hold; --dtype float32 may"
+        )
 
 
 def show(summary: StoreSummary) -> None:
@@ -150,6 +228,6 @@ def _megabytes(size: int) -> str:
 @contextmanager
 def _progress(description: str) -> Iterator[Callable[[int, int], None]]:
     """A bar, as a function of what is done and of how much there is."""
-    with progress_bar(description) as bar:
+    with progress_bar() as bar:
         task = bar.add_task(description, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

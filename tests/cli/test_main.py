@@ -116,10 +116,45 @@ def test_errors_say_the_way_out(store, tmp_path, capsys):
 def test_another_store_is_scored(store, tmp_path, capsys):
     run, other = tmp_path / "run", tmp_path / "other.zarr"
     train(store, run)
-    write_synthetic_store(other, num_rows=30, num_layers=5, hidden_size=16, max_tokens=4, seed=1)
-    main(["evaluate", str(run), str(other)])
+    sibling(other)
+    main(["evaluate", str(run), str(other), "--embeddings", "--k", "3"])
     assert "30 test rows" in capsys.readouterr().out
-    assert json.loads((run / "on-other.zarr" / "evaluation.json").read_text())["detectors"]
+    folder = run / "on-other.zarr"
+    assert json.loads((folder / "evaluation.json").read_text())["detectors"]["knn"]["auroc"]
+    assert (folder / "embeddings.safetensors").is_file()
+
+
+def test_rows_that_were_trained_on_are_not_scored(store, tmp_path, capsys):
+    run = tmp_path / "run"
+    train(store, run)
+    main(["evaluate", str(run), str(store)])
+    printed = capsys.readouterr()
+    assert "16 test rows" in printed.out
+    assert "64 rows of" in printed.err
+
+
+def test_a_matrix_of_runs_and_stores(store, tmp_path, capsys):
+    for name in ("one", "two"):
+        train(store, tmp_path / name)
+    sibling(tmp_path / "other.zarr")
+    runs = [str(tmp_path / name) for name in ("one", "two")]
+    stores = ["--stores", str(tmp_path / "other.zarr")]
+    main(["evaluate", "--matrix", *runs, *stores, "--out", str(tmp_path / "matrix")])
+    cells = json.loads((tmp_path / "matrix" / "matrix.json").read_text())["cells"]
+    assert [(c["run"], c["store"]) for c in cells] == [
+        (run, where) for run in ("one", "two") for where in ("its own test rows", "other.zarr")
+    ]
+    assert "other.zarr" in capsys.readouterr().out
+    assert (tmp_path / "matrix" / "matrix.html").is_file()
+    assert "needs --out DIR" in error_of(capsys, "evaluate", "--matrix", *runs)
+    assert "no effect without --matrix" in error_of(capsys, "evaluate", runs[0], *stores)
+
+
+def sibling(path: Path) -> None:
+    """Another store of the same model: other rows, and the name of the first one's model."""
+    write_synthetic_store(path, num_rows=30, num_layers=5, hidden_size=16, max_tokens=4, seed=2)
+    meta = path / "zarr.json"
+    meta.write_text(meta.read_text().replace("synthetic (seed 2)", "synthetic (seed 1)"))
 
 
 def test_a_store_of_another_model_is_refused(store, tmp_path, capsys):

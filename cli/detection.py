@@ -1,0 +1,186 @@
+"""A run and a store in, an evaluation out: what `evaluate`, `report` and `demo` share."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from ..contracts import ConfigError
+from ..data import ActivationDataset, ActivationParser
+from ..eval import DetectionEvaluation, Reference, evaluate_detection, evenly_spaced, write_report
+from ..train import RunFolder, load_encoder
+from .console import note
+from .settings import RunSettings
+from .train import dataset, open_data
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectionSettings:
+    """How detectors are fitted and rows embedded."""
+
+    reference: Reference = "not_hallucinated"
+    """The training rows that detectors are fitted on."""
+
+    k: int | Literal["leave_one_out"] = 10
+    """Neighbours of kNN; leave_one_out chooses them on the labelled training rows."""
+
+    batch_size: int = 256
+    """Samples embedded at once."""
+
+    device: str = "cpu"
+    """Where to embed: cpu, cuda, mps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detection:
+    """What was found, and on what.
+
+    Attributes:
+        evaluation: what was found.
+        settings: the run's.
+        train: the run's training rows.
+        test: the rows that were scored.
+        scored: the parser of the store that was scored.
+    """
+
+    evaluation: DetectionEvaluation
+    settings: RunSettings
+    train: ActivationDataset
+    test: ActivationDataset
+    scored: ActivationParser
+
+
+def detect(
+    folder: RunFolder, store: str | None = None, how: DetectionSettings | None = None
+) -> Detection:
+    """Scores a run's own test rows, or the rows of another store that it was not trained on.
+
+    Args:
+        folder: the run's.
+        store: another store; None for the run's own test rows.
+        how: settings of the detectors.
+
+    Raises:
+        ConfigError: the other store does not fit the run, or holds nothing new.
+        CheckpointError: the folder holds no finished run.
+    """
+    how = how or DetectionSettings()
+    settings = RunSettings.from_dict(folder.read_config())
+    encoder = load_encoder(folder.encoder)
+    own = open_data(settings)
+    train = dataset(own, settings, "train")
+    scored = own if store is None else open_data(settings, store)
+    if store is not None:
+        require_same_kind(own, scored, settings.store, store)
+    test = dataset(scored, settings, "test")
+    rows = np.arange(len(test)) if store is None else unseen_rows(test, train, store)
+    test = test.select(rows)
+    views = evenly_spaced(len(train.layer_ids), settings.trainer.num_views)
+    layers = range(len(train.layer_ids))
+    note(
+        f"embedding {len(train)} train and {len(test)} test rows at layers "
+        f"{[train.layer_ids[i] for i in views]}"
+    )
+    evaluation = evaluate_detection(
+        encoder,
+        train=train.with_views(views),
+        test=test.with_views(views),
+        train_layers=train.with_views(layers),
+        test_layers=test.with_views(layers),
+        batch_size=how.batch_size,
+        device=how.device,
+        groups=groups_of(scored, rows),
+        reference=how.reference,
+        k=how.k,
+        seed=settings.trainer.seed,
+    )
+    return Detection(
+        evaluation=evaluation, settings=settings, train=train, test=test, scored=scored
+    )
+
+
+def write(found: Detection, run: RunFolder, folder: Path, *, embeddings: bool = False) -> Path:
+    """Writes evaluation.json, predictions.csv and report.html; gives the report's path.
+
+    Args:
+        found: what was found.
+        run: the run's folder, whose training curves the report shows.
+        folder: where to write.
+        embeddings: also write embeddings.safetensors.
+    """
+    found.evaluation.write(folder, embeddings=embeddings)
+    return write_report(
+        folder,
+        evaluation=found.evaluation,
+        metrics=run.read_metrics(),
+        config=found.settings.to_dict(),
+        data_summary=data_summary(found),
+        texts=found.scored.texts,
+    )
+
+
+def unseen_rows(test: ActivationDataset, train: ActivationDataset, store: str) -> np.ndarray:
+    """Positions of the rows that the run was not trained on, by hashkey.
+
+    Raises:
+        ConfigError: it was trained on all of them.
+    """
+    seen = set(train.hashkeys)
+    rows = np.array([i for i, key in enumerate(test.hashkeys) if key not in seen], np.int64)
+    if not len(rows):
+        raise ConfigError(
+            f"the run was trained on every row of {store}; score its own test rows with "
+            "kview evaluate RUN, or another store"
+        )
+    if len(rows) < len(test):
+        note(f"{len(test) - len(rows)} rows of {store} were trained on and are left out")
+    return rows
+
+
+def groups_of(parser: ActivationParser, rows: np.ndarray) -> list[str] | None:
+    """The groups of some test rows, which intervals keep together; None where there are none."""
+    if parser.groups is None:
+        return None
+    return [parser.groups[row] for row in parser.split("test")[rows]]
+
+
+def require_same_kind(
+    own: ActivationParser, other: ActivationParser, own_name: str, other_name: str
+) -> None:
+    """Refuses a store whose layers, hidden size or model are not the run's.
+
+    Raises:
+        ConfigError: naming what differs.
+    """
+    pairs = {
+        "layers": (own.store.layer_ids, other.store.layer_ids),
+        "hidden size": (own.store.hidden_size, other.store.hidden_size),
+        "model": (own.store.model, other.store.model),
+    }
+    unlike = [
+        f"{name} {theirs} (the run: {ours})"
+        for name, (ours, theirs) in pairs.items()
+        if ours != theirs and ours and theirs  # a store need not name its model
+    ]
+    if unlike:
+        raise ConfigError(
+            f"{other_name} does not fit a run on {own_name}: {'; '.join(unlike)}; score a store "
+            "recorded from the same model"
+        )
+
+
+def data_summary(found: Detection) -> dict[str, str | int | float]:
+    """What the report says of the data."""
+    store = found.scored.store
+    return {
+        "rows in the store": len(store),
+        "train rows": len(found.train),
+        "test rows": len(found.test),
+        "hallucinated in test": int((found.test.labels == 1).sum()),
+        "unlabelled in test": int((found.test.labels == -1).sum()),
+        "layers": store.num_layers,
+        "hidden size": store.hidden_size,
+        "response tokens kept": store.max_tokens,
+        "model": store.model or "not recorded",
+    }
