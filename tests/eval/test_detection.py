@@ -19,6 +19,7 @@ from kview.eval import (
     evenly_spaced,
     write_report,
 )
+from kview.eval.scoring import detection_figures, resamples
 
 VIEWS = (0, 2, 4)
 
@@ -128,6 +129,23 @@ def test_a_detector_of_ones_own_is_judged_like_the_others(source_of, encoder):
     found = run(source_of, encoder, detectors={"constant": Constant()})
     assert list(found.detectors) == ["constant"]
     assert auroc(found.detectors["constant"]) == 0.5
+
+
+def test_intervals_keep_the_labelled_rows_groups_together(source_of, encoder):
+    def relabel(labels):
+        return np.where(np.arange(40) % 5 == 0, -1, labels)
+
+    groups = [f"g{i * 7 % 11}" for i in range(40)]
+    found = run(source_of, encoder, relabel=relabel, groups=groups)
+    known = found.labels >= 0
+    draws = resamples(
+        found.labels[known], groups=list(np.array(groups)[known]), count=50, seed=found.seed
+    )
+    scored = found.detectors["knn"]
+    assert isinstance(scored.figures, DetectionFigures)
+    expected = detection_figures(scores_of(scored)[known], found.labels[known], draws)
+    assert scored.figures.auroc == expected.auroc
+    assert found.grouped
 
 
 def test_embeddings_are_written_on_request(source_of, encoder, tmp_path):
