@@ -34,7 +34,8 @@ def boundary(function: Callable[P, R]) -> Callable[P, R]:
     look at the level when checks are off, and steps aside under `torch.compile`.
 
     Raises:
-        TypeError: the function is a generator or a coroutine, whose call does not do its work.
+        TypeError: the function is a generator or a coroutine, whose call does not do its work; or,
+            on the first call, it has annotations that cannot be resolved or checked.
         ContractError: on a call, with every violation among the arguments, or in the result.
     """
     if any(is_lazy(function) for is_lazy in _LAZY):
@@ -73,7 +74,13 @@ def boundary(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _compile(function: Callable[..., Any], signature: inspect.Signature) -> tuple[Plan, Plan]:
-    hints = get_type_hints(function, include_extras=True)
+    try:
+        hints = get_type_hints(function, include_extras=True)
+    except NameError as error:
+        raise TypeError(
+            f"{function.__qualname__}: @boundary reads annotations at run time, where {error}; "
+            "import it outside of TYPE_CHECKING"
+        ) from error
     given: dict[str, Any] = {}
     for name, parameter in signature.parameters.items():
         if name in hints and _is_checkable(hints[name]):

@@ -98,6 +98,10 @@ class FlatViews(Contract):
     token_mask: Bool[Tensor, "M T"] | None = None
 
     is_batch: ClassVar[bool] = True
+    rules: ClassVar[tuple[Rule, ...]] = (
+        rules.not_negative("layer_idx", "negative index", "positions >= 0"),
+        rules.mask_keeps_a_token(),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)

@@ -244,6 +244,14 @@ def test_a_contract_where_it_cannot_be_seen_is_refused_at_the_first_call() -> No
         takes({})
 
 
+def test_an_annotation_that_only_the_type_checker_knows_is_refused_at_the_first_call() -> None:
+    @boundary
+    def takes(x: "Unknown") -> None: ...  # noqa: F821  # pyright: ignore
+
+    with pytest.raises(TypeError, match=r"'Unknown' is not defined; import it outside of TYPE_CH"):
+        takes(1)
+
+
 def test_markers_work_on_arguments() -> None:
     @boundary
     def takes(

@@ -1,6 +1,7 @@
 """The ready checks pass what is right and name what is wrong."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,6 +9,8 @@ from torch import Tensor, nn
 
 from kview.contracts import ConfigError, ContractError, KViewItem
 from kview.contracts.conformance import check_dataset, check_encoder
+from kview.data import ActivationDataset, ActivationStore, write_synthetic_store
+from kview.train import LayerAwareProgressiveCompressor, ProgressiveCompressor
 
 H, D = 6, 3
 
@@ -45,6 +48,26 @@ def test_a_function_and_bfloat16_pass() -> None:
 def test_the_hidden_size_must_come_from_somewhere() -> None:
     with pytest.raises(ConfigError, match="pass hidden_size="):
         check_encoder(lambda x: x.mean(1))
+
+
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        ProgressiveCompressor(12, 4),
+        LayerAwareProgressiveCompressor(12, 4, num_layers=5),
+        LayerAwareProgressiveCompressor(12, 4, layer_ids=[3, 9, 1, 7], conditioning="film_both"),
+    ],
+    ids=lambda encoder: type(encoder).__name__,
+)
+def test_kviews_own_encoders_pass(encoder: nn.Module) -> None:
+    check_encoder(encoder)
+
+
+def test_kviews_own_dataset_passes(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    write_synthetic_store(path, num_rows=20, num_layers=5, hidden_size=8, max_tokens=4)
+    with ActivationStore.open(path) as store:
+        check_dataset(ActivationDataset(store, num_views=3), num_views=3)
 
 
 class Wrong(Linear):

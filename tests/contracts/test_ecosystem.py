@@ -24,6 +24,9 @@ from kview.contracts import (
 )
 from workers import Items, collate, collate_wrongly
 
+# Python 3.12 and later warn of every fork beside torch's threads
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+
 START_METHODS = ["fork", "spawn"]
 
 

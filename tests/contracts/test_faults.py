@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 import pytest
 import torch
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from kview.contracts import ContractError, KViewBatch, checks
@@ -32,6 +32,7 @@ def test_there_are_at_least_forty_faults_with_names_of_their_own() -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+@settings(max_examples=max(30, settings().max_examples // 2))
 @given(data=st.data())
 def test_a_fault_is_refused_at_construction_with_its_field_named(
     fault: Fault, data: st.DataObject

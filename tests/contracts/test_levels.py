@@ -16,6 +16,9 @@ from kview.contracts import ConfigError, ContractError, KViewBatch, checks, curr
 from kview.contracts.levels import VARIABLE, Level
 from workers import tell_level
 
+# Python 3.12 and later warn of every fork beside torch's threads
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+
 
 @pytest.fixture(autouse=True)
 def no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
