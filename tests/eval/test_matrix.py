@@ -23,3 +23,8 @@ def test_every_cell_has_its_figures_or_its_reason(tmp_path, evaluation):
     assert "&lt;one&gt;" in page
     assert "<one>" not in page
     assert page.count("<td>–</td>") == len(evaluation.scored)  # b on <one> was not tried
+
+
+def test_reasons_are_shown_where_there_is_nothing_else(tmp_path):
+    page = write_matrix(tmp_path, {("a", "b"): NoFigures(reason="other layers")}).read_text()
+    assert "a on b: other layers" in page
