@@ -33,7 +33,7 @@ def cases(draw: st.DrawFn) -> Case:
         B, K, D, dtype=torch.float64, generator=generator
     )
     settings: dict[str, Any] = {
-        "temperature": draw(st.sampled_from([0.005, 0.07, 0.5, 3.0])),
+        "temperature": draw(st.sampled_from([0.005, 0.025, 0.07, 0.5, 3.0])),
         "base_temperature": draw(st.sampled_from([None, 0.07, 1.0])),
         "same_sample_weight": draw(st.sampled_from([1.0, 1.0, 0.3, 0.0])),
         "same_class_weight": draw(st.sampled_from([1.0, 2.5, 0.0])),
@@ -106,7 +106,7 @@ def test_order_of_samples_and_of_views_changes_nothing(case: Case, seed: int):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("autocast", [False, True])
-@pytest.mark.parametrize("temperature", [0.005, 0.07, 1.0])
+@pytest.mark.parametrize("temperature", [0.005, 0.025, 0.07, 1.0])
 def test_lower_precisions_compute_in_float32(
     dtype: torch.dtype, autocast: bool, temperature: float
 ):
