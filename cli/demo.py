@@ -45,9 +45,7 @@ def run_demo(command: Demo) -> None:
     settings = RunSettings(
         store=str(store.resolve()),
         encoder=EncoderSettings(layer_aware=True, embedding_dim=32),
-        trainer=ContrastiveTrainerConfig(
-            num_views=4, max_epochs=12, lr=3e-3, temperature=0.2, seed=command.seed
-        ),
+        trainer=ContrastiveTrainerConfig(num_views=4, max_epochs=12, lr=3e-3, seed=command.seed),
     )
     train(settings, folder)
     found = detect(folder)

@@ -53,7 +53,7 @@ class ContrastiveTrainerConfig:
     warmup_steps: int = 0
     """Optimiser steps over which the learning rate rises from zero."""
 
-    temperature: float = 0.07
+    temperature: float = 0.2
     """Temperature tau of the loss."""
 
     base_temperature: float | None = None
