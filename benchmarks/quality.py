@@ -26,11 +26,14 @@ VIEWS = (2, 4, 6)
 NAMES = ("knn", "length", "probe")
 
 _INTRODUCTION = """
-Written by `benchmarks/quality.py` on {source}. Every seed makes its own split (80 % train, 20 %
-test, groups kept whole) and its own run at kview's default settings; nothing was chosen by looking
-at a test split. The figures are AUROCs of hallucination detection: higher is better. `kNN` is
-kview's detector; `length` scores an answer by its number of tokens alone, and `probe` is a logistic
-regression on one layer's mean, the layer chosen by cross-validation on train.
+Detection of hallucinations on a real store: {source}.
+
+Written by `benchmarks/quality.py`. Every seed makes its own split (80 % train, 20 % test, groups
+kept whole) and its own run at kview's default settings; nothing was chosen by looking at a test
+split. How the defaults were found is in [training.md](training.md#where-the-defaults-come-from).
+The figures are AUROCs: higher is better. `kNN` is kview's detector; `length` scores an answer by
+its number of tokens alone, and `probe` is a logistic regression on the mean of one layer, chosen by
+cross-validation on train.
 """
 
 
@@ -103,8 +106,8 @@ def page(rows: Sequence[Row], source: str) -> str:
         "",
         "## Every run",
         "",
-        "In brackets the 95 % bootstrap interval over the groups of the test split; differences",
-        "are paired.",
+        "In brackets the 95 % bootstrap interval over the groups of the test split;",
+        "differences are paired.",
         "",
         "| trainer | K | seed | kNN | length | probe | kNN - length | kNN - probe |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",

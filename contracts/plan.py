@@ -94,6 +94,11 @@ class Hint:
                 )
 
     @property
+    def refuses_letters(self) -> bool:
+        """A list or sequence is asked for; a string is one too, but of letters."""
+        return self.element is not None and str not in self.types
+
+    @property
     def expected(self) -> str:
         """The annotation in words: `Float (B, K, T, H)`, `list of str of length B`."""
         words = [_array_words(a) for a in self.arrays]
@@ -130,6 +135,7 @@ class Plan:
         self.hints = hints
         self._fixed: Any = tuple.__class_getitem__(tuple(h.outside for h in self.hints.values()))
         places = list(enumerate(hints.values()))
+        self._not_letters = [i for i, h in places if h.refuses_letters]
         self._lengths = [(i, h.length.array) for i, h in places if h.length]
         self._contracts = [(i, h.apart) for i, h in places if h.contracts]
         self._tuples = [
@@ -162,6 +168,8 @@ class Plan:
         from beartype.door import is_bearable  # 100 ms to import: paid by the first check
 
         if not is_bearable(tuple(values), self._fixed):
+            return False
+        if any(isinstance(values[i], str) for i in self._not_letters):
             return False
         for i, axis, least in self._minima:
             shape = getattr(values[i], "shape", None)

@@ -79,7 +79,7 @@ class KViewSource(Protocol):
             world_size: the number of processes; a tail with fewer samples is dropped.
             shuffle: False gives rows in order, each once.
             balanced: draws the labelled classes evenly; an epoch keeps its number of samples.
-            num_workers: processes that read ahead.
+            num_workers: workers that read ahead, threads or processes.
             pin_memory: gives batches in pinned memory.
         """
         ...

@@ -59,7 +59,7 @@ class Report:
             self._read_list(name, hint, cast(Sequence[Any], value), nested)
         elif hint.parts is not None and isinstance(value, tuple):
             self._read_tuple(name, hint, cast(tuple[Any, ...], value), nested)
-        elif not _fits(value, hint):
+        elif (isinstance(value, str) and hint.refuses_letters) or not _fits(value, hint):
             self._refuse(name, hint, value)
 
     def error(self) -> ContractError:

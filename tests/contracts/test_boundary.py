@@ -338,3 +338,13 @@ def test_it_lives_inside_somebody_elses_jaxtyped_function(batch: KViewBatch) -> 
         return x
 
     assert outer(torch.zeros(5, 1), batch).shape == (5, 1)
+
+
+def test_a_string_is_no_sequence_of_samples() -> None:
+    @boundary
+    def count(items: Sequence[KViewItem]) -> int:
+        return len(items)
+
+    for letters in ("", "abc"):
+        with pytest.raises(ContractError, match="items: type: expected Sequence of KViewItem, got"):
+            count(letters)  # type: ignore[arg-type]
