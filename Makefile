@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check soak bench clean
+.PHONY: demo test check soak bench docs clean
 
 demo: .venv/.run
 	rm -rf runs/demo
@@ -12,8 +12,19 @@ demo: .venv/.run
 test: .venv/.dev
 	$(BIN)/python -m pytest -q
 
+bench: .venv/.dev
+	$(BIN)/python benchmarks/run.py
+
 soak: .venv/.dev
 	$(BIN)/python -m pytest -q -m soak
+
+# The reference is read from the sources, through links that give each room its name.
+docs: .venv/.dev
+	mkdir -p build/rooms/kview
+	for room in contracts data eval train cli; do \
+		ln -sfn ../../../$$room build/rooms/kview/$$room; \
+	done
+	$(BIN)/mkdocs build
 
 check: .venv/.dev .venv/.typed
 	$(BIN)/ruff check .
@@ -37,4 +48,4 @@ check: .venv/.dev .venv/.typed
 	touch $@
 
 clean:
-	rm -rf .venv build runs *.egg-info
+	rm -rf .venv build runs site *.egg-info

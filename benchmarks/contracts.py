@@ -1,13 +1,12 @@
 """What checking costs: construction, boundaries, errors, imports, and a whole training step.
 
-Prints a JSON line a row; times are the best of several runs that take turns. Run it with nothing
+Prints a JSON line a row, of rounds that take turns; exits 1 where one is short. Run it with nothing
 else on the machine:
 
     python benchmarks/contracts.py [--step]
 """
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from torch import Tensor
 from kview.contracts import ContractError, KViewBatch, ZViews, boundary, checks
 from kview.contracts.levels import Level
 from kview.contracts.plan import Plan
+from rows import show
 
 B, K, T, H, D = 64, 4, 64, 1024, 128
 
@@ -58,17 +58,20 @@ def step(batch: KViewBatch, z_views: ZViews) -> ZViews:
     return z_views
 
 
-def microseconds(rows: dict[str, Callable[[], object]], rounds: int = 7) -> dict[str, float]:
-    """The best time of each, the rows taking turns."""
-    best = dict.fromkeys(rows, float("inf"))
-    for name, row in rows.items():
-        row()
-        best[name] = timeit.timeit(row, number=1)
-    counts = {name: max(1, int(0.05 / best[name])) for name in rows}
+def microseconds(
+    actions: dict[str, Callable[[], object]], rounds: int = 7
+) -> dict[str, list[float]]:
+    """Microseconds of each action, a figure a round, the actions taking turns."""
+    times: dict[str, list[float]] = {name: [] for name in actions}
+    once = {
+        name: min(timeit.repeat(action, number=1, repeat=3)) for name, action in actions.items()
+    }
+    counts = {name: max(1, int(0.05 / seconds)) for name, seconds in once.items()}
     for _ in range(rounds):
-        for name, row in rows.items():
-            best[name] = min(best[name], timeit.timeit(row, number=counts[name]) / counts[name])
-    return {name: seconds * 1e6 for name, seconds in best.items()}
+        for name, action in actions.items():
+            seconds = timeit.timeit(action, number=counts[name]) / counts[name]
+            times[name].append(seconds * 1e6)
+    return times
 
 
 def at(level: Level, action: Callable[[], object]) -> Callable[[], object]:
@@ -81,11 +84,7 @@ def at(level: Level, action: Callable[[], object]) -> Callable[[], object]:
     return run
 
 
-def show(benchmark: str, reach: str, **figures: object) -> None:
-    print(json.dumps({"benchmark": benchmark, "reach": reach, **figures}), flush=True)
-
-
-def construction() -> None:
+def construction() -> bool:
     given = fields()
     batch = KViewBatch(**given)
     z = torch.randn(B, K, D)
@@ -108,31 +107,43 @@ def construction() -> None:
             "flatten": lambda: batch.flatten(),
         }
     )
-    block = times.pop("block")
-    cost = {name: round(t - (block if name != "plain" else 0), 2) for name, t in times.items()}
-    show(
-        "checked construction",
-        "<= 100 us",
-        sizes=[B, K, T, H],
-        microseconds=cost["shape"],
-        plain_microseconds=cost["plain"],
-    )
-    show(
-        "construction when off",
-        "<= 2 us more than a plain dataclass",
-        more_microseconds=round(cost["off"] - cost["plain"], 2),
-    )
-    show("construction at full", "reads every activation", microseconds=cost["full"])
-    show(
-        "boundary with a batch and two tensors",
-        "none",
-        microseconds=cost["boundary shape"],
-        off_microseconds=cost["boundary off"],
-    )
-    show("refusal with its report", "none", microseconds=cost["report"])
+    block = statistics.median(times.pop("block"))
+    plain = times.pop("plain")
+    cost = {name: [t - block for t in found] for name, found in times.items()}
+    size = f"B={B} K={K} T={T} H={H}"
+    met = [
+        show(
+            "checked batch construction",
+            size=size,
+            against="plain dataclass",
+            unit="us",
+            ours=cost["shape"],
+            theirs=plain,
+            compare="more",
+            reach=100,
+        ),
+        show(
+            "batch construction, checks off",
+            size=size,
+            against="plain dataclass",
+            unit="us",
+            ours=cost["off"],
+            theirs=plain,
+            compare="more",
+            reach=2,
+        ),
+    ]
+    for what, name in (
+        ("batch construction at full, which reads every activation", "full"),
+        ("a boundary with a batch and two tensors", "boundary shape"),
+        ("the same, checks off", "boundary off"),
+        ("a refusal with its report", "report"),
+    ):
+        show(what, size=size, unit="us", ours=cost[name], compare="itself")
+    return all(met)
 
 
-def imports(rounds: int = 5) -> None:
+def imports(rounds: int = 5) -> bool:
     """Fresh interpreters, taking turns."""
     statements = {
         "libraries": "import torch, jaxtyping, beartype",
@@ -144,12 +155,14 @@ def imports(rounds: int = 5) -> None:
         for name, statement in statements.items():
             command = [sys.executable, "-c", program.format(statement)]
             seconds[name].append(float(subprocess.check_output(command)))
-    more = statistics.median(seconds["contracts"]) - statistics.median(seconds["libraries"])
-    show(
+    return show(
         "import kview.contracts",
-        "<= 50 ms more than torch, jaxtyping and beartype",
-        more_milliseconds=round(more * 1e3, 1),
-        libraries_milliseconds=round(statistics.median(seconds["libraries"]) * 1e3, 1),
+        against="import torch, jaxtyping, beartype",
+        unit="ms",
+        ours=[1e3 * s for s in seconds["contracts"]],
+        theirs=[1e3 * s for s in seconds["libraries"]],
+        compare="more",
+        reach=50,
     )
 
 
@@ -176,7 +189,7 @@ class Stopwatch:
         return timed
 
 
-def training_step(steps: int = 5) -> None:
+def training_step(rounds: int = 7) -> bool:
     """Forward, loss and backward of a training step, and the checks within it."""
     from kview.train import ContrastiveTrainer, ContrastiveTrainerConfig, ProgressiveCompressor
 
@@ -192,38 +205,41 @@ def training_step(steps: int = 5) -> None:
     calls = microseconds(
         {"on": at("shape", lambda: nothing(1)), "off": at("off", lambda: nothing(1))}
     )
-    frame = (calls["on"] - calls["off"]) / 1e6
+    frame = (statistics.median(calls["on"]) - statistics.median(calls["off"])) / 1e6
     watch = Stopwatch()
+    checking: list[float] = []
+    steps: list[float] = []
     plan_accepts = Plan.accepts
     Plan.accepts = watch.around(plan_accepts)  # type: ignore[method-assign]
     try:
-        start = time.perf_counter()
-        for _ in range(steps):
+        for _ in range(rounds):
+            before, calls_before = watch.seconds, watch.calls
+            start = time.perf_counter()
             trainer.training_step(batch).loss.backward()
-        whole = time.perf_counter() - start
+            steps.append(1e3 * (time.perf_counter() - start))
+            frames = (watch.calls - calls_before) * frame
+            checking.append(1e3 * (watch.seconds - before + frames))
     finally:
         Plan.accepts = plan_accepts  # type: ignore[method-assign]
-    checked = watch.seconds + watch.calls * frame
-    show(
-        "boundaries in a training step",
-        "<= 1 %",
-        sizes=[B, K, T, H],
-        threads=torch.get_num_threads(),
-        percent=round(100 * checked / whole, 3),
-        checks_a_step=watch.calls / steps,
-        checking_microseconds=round(checked / steps * 1e6, 1),
-        step_milliseconds=round(whole / steps * 1e3, 1),
+    return show(
+        "checks within a training step",
+        size=f"B={B} K={K} T={T} H={H}",
+        against="the step",
+        unit="ms",
+        ours=checking,
+        theirs=steps,
+        compare="times as much",
+        reach=0.01,
     )
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--step", action="store_true", help="only the training step")
-    if not parser.parse_args().step:
-        construction()
-        imports()
-    training_step()
+    if parser.parse_args().step:
+        return 0 if training_step() else 1
+    return 0 if all([construction(), imports(), training_step()]) else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

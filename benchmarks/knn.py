@@ -1,10 +1,9 @@
 """kNN scoring against scikit-learn's brute force and a plain torch tile loop.
 
-python benchmarks/knn.py: a JSON line a row, times in seconds, medians of alternating runs.
+python benchmarks/knn.py: a JSON line a row, of runs that take turns; exits 1 if one is short.
 """
 
-import json
-import statistics
+import sys
 import time
 from collections.abc import Callable
 
@@ -14,9 +13,11 @@ from sklearn.neighbors import NearestNeighbors
 
 from kview.contracts import EmbeddingBatch
 from kview.eval import KNNDetector
+from rows import show
 
 QUERIES, REFERENCE, D, K = 5_000, 20_000, 512, 10
-ROUNDS = 3
+ROUNDS = 5
+REACH = {"scikit-learn brute force": 1.5, "torch.cdist in tiles": None}
 
 
 def tile_loop(queries: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
@@ -35,7 +36,7 @@ def seconds(function: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def main() -> None:
+def main() -> int:
     generator = torch.Generator().manual_seed(0)
     # Two equal views a sample: its vector is then the view itself, at length 1.
     sets = [torch.randn(n, 1, D, generator=generator) for n in (QUERIES, REFERENCE)]
@@ -55,24 +56,20 @@ def main() -> None:
     for _ in range(ROUNDS):
         for name, scorer in scorers.items():
             times[name].append(seconds(scorer))
-    ours = statistics.median(times["kview"])
-    for name in list(scorers)[1:]:
-        theirs = statistics.median(times[name])
-        row = {
-            "benchmark": "kNN scoring",
-            "against": name,
-            "queries": QUERIES,
-            "reference": REFERENCE,
-            "D": D,
-            "k": K,
-            "threads": torch.get_num_threads(),
-            "seconds": ours,
-            "seconds_against": theirs,
-            "ratio": theirs / ours,
-            "difference": float(np.abs(scores["kview"] - scores[name]).max()),
-        }
-        print(json.dumps(row), flush=True)
+    met = True
+    for name, reach in REACH.items():
+        np.testing.assert_allclose(scores["kview"], scores[name], atol=1e-3)
+        met &= show(
+            "kNN scoring",
+            size=f"{QUERIES} x {REFERENCE} D={D} k={K}",
+            against=name,
+            unit="s",
+            ours=times["kview"],
+            theirs=times[name],
+            reach=reach,
+        )
+    return 0 if met else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

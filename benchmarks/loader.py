@@ -2,13 +2,11 @@
 
     python benchmarks/loader.py [--folder DIR] [--rows 192] [--rounds 7]
 
-Prints a JSON line a row: milliseconds (medians of rounds that take turns, A B C A B C), their ratio
-and what DESIGN asks for. The files are in the page cache; run it with nothing else on the machine.
+Prints a JSON line a row, of rounds that take turns; exits 1 where one is short. The files are in
+the page cache; run it with nothing else on the machine.
 """
 
 import argparse
-import json
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -28,6 +26,7 @@ from kview.data.folder import Folder
 from kview.data.row import checksum
 from kview.data.schema import COLUMN_TYPES, NativeSchema
 from kview.data.shards import shard_index
+from rows import show
 
 B, K, L, T, H = 32, 4, 16, 64, 2048
 EPOCH_BATCH = 32
@@ -59,8 +58,8 @@ def draws(rows: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         yield rng.choice(rows, B, replace=False), layers
 
 
-def by_turns(rounds: int, **actions: Callable[[], object]) -> dict[str, float]:
-    """Median milliseconds of each action, after a turn to warm up."""
+def by_turns(rounds: int, **actions: Callable[[], object]) -> dict[str, list[float]]:
+    """Milliseconds of each action, after a turn to warm up."""
     times: dict[str, list[float]] = {name: [] for name in actions}
     for turn in range(rounds + 1):
         for name, action in actions.items():
@@ -68,32 +67,16 @@ def by_turns(rounds: int, **actions: Callable[[], object]) -> dict[str, float]:
             action()
             if turn:
                 times[name].append((time.perf_counter() - start) * 1e3)
-    return {name: round(statistics.median(found), 3) for name, found in times.items()}
+    return times
 
 
-def report(what: str, ours: float, against: str, theirs: float, reach: float | None) -> None:
-    print(
-        json.dumps(
-            {
-                "what": what,
-                "kview_ms": ours,
-                "against": against,
-                "against_ms": theirs,
-                "ratio": round(theirs / ours, 3),
-                "reach": reach,
-            }
-        ),
-        flush=True,
-    )
-
-
-def bench_batches(path: Path, plain: np.ndarray, rounds: int) -> None:
+def bench_batches(path: Path, plain: np.ndarray, rounds: int) -> bool:
     """One batch, (B, K, T, H), 20 to a turn; zarr-python reads 2 to a turn."""
     store = ActivationStore.open(path)
     array = zarr.open_array(path / "activations", mode="r")
     wanted = draws(len(store))
     every, layers = np.arange(len(store)), np.tile(np.arange(L), (len(store), 1))
-    for row in every:  # every chunk's checksum is compared once, when it is first read
+    for row in every.tolist():  # every chunk's checksum is compared once, when it is first read
         store.read([row], layers[row][None])
 
     def ours() -> None:
@@ -121,11 +104,24 @@ def bench_batches(path: Path, plain: np.ndarray, rounds: int) -> None:
             fresh.read(*next(wanted))
 
     found = by_turns(rounds, memmap=memmap, ours=ours, zarr=chunk_by_chunk, first=first_touch)
-    what = f"batch B={B} K={K} T={T} H={H}"
-    report(what, found["ours"] / 20, "numpy memmap gather", found["memmap"] / 20, 0.9)
-    report(what, found["ours"] / 20, "zarr-python chunk by chunk", found["zarr"] / 2, 10)
-    with_checksums = f"{what}, checksums compared on the way"
-    report(with_checksums, found["first"] / 20, "numpy memmap gather", found["memmap"] / 20, None)
+    per_batch = {"ours": 20, "memmap": 20, "zarr": 2, "first": 20}
+    ms = {name: [t / per_batch[name] for t in times] for name, times in found.items()}
+    met = True
+    for what, ours_, against, theirs, reach in (
+        ("batch from a native store", "ours", "numpy memmap gather", "memmap", 0.9),
+        ("batch from a native store", "ours", "zarr-python chunk by chunk", "zarr", 10),
+        ("the same, checksums compared", "first", "numpy memmap gather", "memmap", None),
+    ):
+        met &= show(
+            what,
+            size=f"B={B} K={K} T={T} H={H}",
+            against=against,
+            unit="ms",
+            ours=ms[ours_],
+            theirs=ms[theirs],
+            reach=reach,
+        )
+    return met
 
 
 class ZarrItems(Dataset[KViewItem]):
@@ -153,8 +149,9 @@ class ZarrItems(Dataset[KViewItem]):
         )
 
 
-def bench_epochs(path: Path, rounds: int) -> None:
+def bench_epochs(path: Path, rounds: int) -> bool:
     """A whole epoch of every row eight times, with two workers and in the process itself."""
+    met = True
     store = ActivationStore.open(path)
     dataset = ActivationDataset(store, np.tile(np.arange(len(store)), 8), num_views=K)
     for workers in (2, 0):
@@ -175,8 +172,16 @@ def bench_epochs(path: Path, rounds: int) -> None:
                 pass
 
         found = by_turns(max(2, rounds // 3), theirs=theirs, ours=ours)
-        what = f"DataLoader epoch, {len(dataset)} rows, {workers} workers"
-        report(what, found["ours"], "one item at a time zarr dataset", found["theirs"], 10)
+        met &= show(
+            f"DataLoader epoch, {workers} workers",
+            size=f"{len(dataset)} rows, K={K} T={T} H={H}",
+            against="one-item-at-a-time zarr dataset",
+            unit="ms",
+            ours=found["ours"],
+            theirs=found["theirs"],
+            reach=10,
+        )
+    return met
 
 
 def peak() -> int:
@@ -185,25 +190,22 @@ def peak() -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
-def peak_of_reading(path: Path) -> None:
+def peak_of_reading(path: Path) -> bool:
     """Peak memory of reading one large batch, above what the process had before."""
     store = ActivationStore.open(path)
     rows, layers = np.arange(128), np.tile(np.arange(4), (128, 1))
     store.read(rows[:1], layers[:1])
     before = peak()
     batch = store.read(rows, layers)
-    grown = peak() - before
-    print(
-        json.dumps(
-            {
-                "what": "peak memory of reading a batch",
-                "batch_MB": round(batch.nbytes / 2**20, 1),
-                "peak_MB": round(grown / 2**20, 1),
-                "ratio": round(grown / batch.nbytes, 3),
-                "reach": 1.1,
-            }
-        ),
-        flush=True,
+    return show(
+        "peak memory of reading a batch",
+        size=f"B={len(rows)} K=4 T={T} H={H}",
+        against="the batch",
+        unit="MB",
+        ours=[(peak() - before) / 1e6],
+        theirs=[batch.nbytes / 1e6],
+        compare="times as much",
+        reach=1.1,
     )
 
 
@@ -242,51 +244,53 @@ def write_million(path: Path) -> None:
     folder.replace("zarr.json", schema.group_json())
 
 
-def open_million(path: Path) -> None:
+def open_million(path: Path) -> bool:
     """Seconds and memory to open a store of a million rows, beyond the imports."""
     before = peak()
     start = time.perf_counter()
     dataset = ActivationDataset(ActivationStore.open(path), num_views=4)
     seconds = time.perf_counter() - start
-    grown = peak() - before
-    print(
-        json.dumps(
-            {
-                "what": "open a store of a million rows",
-                "rows": len(dataset),
-                "seconds": round(seconds, 3),
-                "MB": round(grown / 2**20, 1),
-                "reach": "under 2 s and 300 MB",
-            }
-        ),
-        flush=True,
+    size = f"{len(dataset)} rows"
+    return all(
+        [
+            show("open a store", size=size, unit="s", ours=[seconds], compare="itself", reach=2),
+            show(
+                "memory of an open store",
+                size=size,
+                unit="MB",
+                ours=[(peak() - before) / 1e6],
+                compare="itself",
+                reach=300,
+            ),
+        ]
     )
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, help="where to write; a temporary one by default")
     parser.add_argument("--rows", type=int, default=192)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--only", choices=["peak", "million", "epochs"], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.only == "peak":
-        return peak_of_reading(arguments.folder)
-    if arguments.only == "million":
-        return open_million(arguments.folder)
-    if arguments.only == "epochs":
-        return bench_epochs(arguments.folder, arguments.rounds)
+    only: dict[str, Callable[[], bool]] = {
+        "peak": lambda: peak_of_reading(arguments.folder),
+        "million": lambda: open_million(arguments.folder),
+        "epochs": lambda: bench_epochs(arguments.folder, arguments.rounds),
+    }
+    if arguments.only:
+        return 0 if only[arguments.only]() else 1
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         folder = Path(name)
         path, plain = write(folder, arguments.rows)
-        bench_batches(path, plain, arguments.rounds)
+        met = bench_batches(path, plain, arguments.rounds)
         million = folder / "million.zarr"
         write_million(million)
-        for only, store in (("epochs", path), ("peak", path), ("million", million)):
-            fresh = [sys.executable, __file__, "--only", only, "--folder", str(store)]
-            subprocess.run(fresh, check=True)
-    return None
+        for part, store in (("epochs", path), ("peak", path), ("million", million)):
+            fresh = [sys.executable, __file__, "--only", part, "--folder", str(store)]
+            met &= subprocess.run(fresh).returncode == 0
+    return 0 if met else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

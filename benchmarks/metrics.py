@@ -1,18 +1,18 @@
 """Intra/inter margin from sums against the dense similarity matrix.
 
-python benchmarks/metrics.py: a JSON line a row, times in seconds, medians of alternating runs.
+python benchmarks/metrics.py: a JSON line a row, of runs that take turns; exits 1 if one is short.
 """
 
-import json
-import statistics
+import sys
 import time
 from collections.abc import Callable
 
 import torch
 
 from kview.eval import intra_inter_margin
+from rows import show
 
-SIZES = [(512, 4, 512), (2048, 4, 128), (2048, 4, 512)]  # B, K, D
+SIZES = [(512, 4, 512, None), (2048, 4, 128, 50), (2048, 4, 512, 50)]  # B, K, D, reach
 ROUNDS = 5
 
 
@@ -33,27 +33,26 @@ def seconds(function: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def main() -> None:
-    for B, K, D in SIZES:
+def main() -> int:
+    met = True
+    for B, K, D, reach in SIZES:
         z = torch.randn(B, K, D, generator=torch.Generator().manual_seed(0))
-        difference = abs(intra_inter_margin(z).item() - dense_margin(z).item())
+        torch.testing.assert_close(intra_inter_margin(z).float(), dense_margin(z))
         ours, dense = [], []
         for _ in range(ROUNDS):
-            ours.append(seconds(lambda z=z: intra_inter_margin(z)))
-            dense.append(seconds(lambda z=z: dense_margin(z)))
-        row = {
-            "benchmark": "intra/inter margin",
-            "against": "dense similarity matrix",
-            "M": B * K,
-            "D": D,
-            "threads": torch.get_num_threads(),
-            "seconds": statistics.median(ours),
-            "seconds_against": statistics.median(dense),
-            "ratio": statistics.median(dense) / statistics.median(ours),
-            "difference": difference,
-        }
-        print(json.dumps(row), flush=True)
+            ours.append(seconds(lambda z=z: intra_inter_margin(z)) * 1e3)
+            dense.append(seconds(lambda z=z: dense_margin(z)) * 1e3)
+        met &= show(
+            "intra/inter margin",
+            size=f"M={B * K} D={D}",
+            against="dense similarity matrix",
+            unit="ms",
+            ours=ours,
+            theirs=dense,
+            reach=reach,
+        )
+    return 0 if met else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

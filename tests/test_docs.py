@@ -1,0 +1,213 @@
+"""The pages tell the truth: their code runs, their commands exist, the site has no broken link."""
+
+import itertools
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from kview.cli.main import main
+from kview.contracts import KViewItem
+from kview.data import ActivationWriter, prompt_key
+from sources import MemorySource
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+ROOMS = ("contracts", "data", "eval", "train", "cli")
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """A page's code blocks of a language."""
+    return [block for kind, block in BLOCK.findall(page.read_text()) if kind == language]
+
+
+# What a page's code takes for granted, by name, made small in the current folder.
+
+
+def for_readme() -> dict[str, Any]:
+    """A folder as HalluLens leaves it: a store, its generations and their labels."""
+    prompts = [f"question {i // 2}, asked {i % 2 + 1} times" for i in range(40)]
+    rng = np.random.default_rng(0)
+    with ActivationWriter.create(
+        "activations.zarr", layers=range(8), hidden_size=128, max_tokens=4, model="m"
+    ) as writer:
+        for prompt in prompts:
+            writer.append(
+                rng.normal(size=(8, 4, 128)),
+                token_count=4,
+                input_length=9,
+                hashkey=prompt_key(prompt),
+            )
+    lines = [{"prompt": p, "question": p.partition(",")[0]} for p in prompts]
+    Path("generation.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    labels = {
+        "halu_test_res": [i // 2 % 2 == 0 for i in range(len(prompts))],
+        "abstantion": [False] * len(prompts),
+    }
+    Path("eval_results.json").write_text(json.dumps(labels))
+    return {}
+
+
+def for_stores() -> dict[str, Any]:
+    """One answer of 57 tokens."""
+    return {"activations": np.zeros((33, 57, 4096), np.float16)}
+
+
+def for_training() -> dict[str, Any]:
+    """Sources of 256 hidden units, as wide as the encoder once `SMALLER` has been applied."""
+    source = MemorySource(8, hidden_size=256)
+    return {"train_source": source, "val_source": source}
+
+
+def for_migration() -> dict[str, Any]:
+    """Items of the pair era, by their old names."""
+    names = [f"layer{i}_{what}" for i in (1, 2) for what in ("activations", "idx")]
+    values = [torch.randn(3, 8), torch.tensor(0), torch.randn(3, 8), torch.tensor(5)]
+    rest = {"halu": torch.tensor(1.0), "input_length": 4}
+    return {
+        "pairs": [
+            {"hashkey": f"answer {i}", **dict(zip(names, values, strict=True)), **rest}
+            for i in range(4)
+        ]
+    }
+
+
+def nothing() -> dict[str, Any]:
+    """The page stands alone."""
+    return {}
+
+
+# The pages whose code is run here; contracts and evaluating have tests of their own beside them.
+RUN: dict[str, Callable[[], dict[str, Any]]] = {
+    "README.md": for_readme,
+    "index.md": nothing,
+    "migration.md": for_migration,
+    "stores.md": for_stores,
+    "training.md": for_training,
+}
+# The 20 epochs of the page on training would write gigabytes of checkpoints.
+SMALLER = {"training.md": ("input_dim=4096", "input_dim=256")}
+RUN_ELSEWHERE = {"contracts.md", "evaluating.md"}
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_the_code_on_the_page_runs(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = next(page for page in PAGES if page.name == name)
+    monkeypatch.chdir(tmp_path)
+    script = ModuleType("script")
+    monkeypatch.setitem(sys.modules, "script", script)  # so that its classes can be pickled
+    known = vars(script)
+    known.update(RUN[name]())
+    for number, block in enumerate(blocks(page, "python")):
+        block = block.replace(*SMALLER.get(name, ("", "")))
+        exec(compile(block, f"{name}[{number}]", "exec"), known)
+    if name == "migration.md":
+        batch = next(known["source"].batches(epoch=0, batch_size=4))
+        assert batch.views_activations.shape == (4, 2, 3, 8)
+        assert isinstance(known["Views"](known["pairs"])[0], KViewItem)
+
+
+def test_every_page_with_code_is_run() -> None:
+    with_code = {page.name for page in PAGES if blocks(page, "python")}
+    assert with_code == {*RUN, *RUN_ELSEWHERE}
+
+
+# Commands
+
+
+def code(page: Path) -> list[str]:
+    """All that a page sets as code, in blocks or in a line."""
+    text = page.read_text().replace("\\\n", " ")
+    fenced = [line for _, block in BLOCK.findall(text) for line in block.splitlines()]
+    return fenced + re.findall(r"`([^`\n]+)`", BLOCK.sub("", text))
+
+
+def commands() -> dict[str, set[str]]:
+    """Every `kview COMMAND` of every page, with the flags that stand behind it."""
+    found: dict[str, set[str]] = {}
+    for line in itertools.chain(*map(code, PAGES)):
+        typed = line.partition(" #")[0]
+        for name, rest in re.findall(r"(?:^|\s)(?:kview|-m kview\.cli) ([a-z]+)\b(.*)", typed):
+            found.setdefault(name, set()).update(re.findall(r"(?<!\S)--[a-z][a-z-]*", rest))
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(commands()))
+def test_the_commands_on_the_pages_exist(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([name, "--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    assert f"usage: kview {name}" in text
+    assert {flag for flag in commands()[name] if flag not in text} <= {"--help"}
+
+
+def test_commands_are_found_on_the_pages() -> None:
+    assert {"capture", "convert", "evaluate", "inspect", "train", "verify"} <= commands().keys()
+    assert {"--resume", "--num-views"} <= commands()["train"]
+
+
+def test_make_targets_and_files_on_the_pages_exist() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for page in PAGES:
+        lines = code(page)
+        named = {name for line in lines for name in re.findall(r"^make ([a-z]+)", line)}
+        assert named <= targets, page.name
+        text = page.read_text()
+        files = re.findall(r"\b((?:examples|benchmarks)/\w+\.(?:py|ipynb))", text)
+        assert [file for file in files if not (ROOT / file).is_file()] == [], page.name
+
+
+# The site
+
+
+def build_site(docs: Path, folder: Path) -> "subprocess.CompletedProcess[str]":
+    """Builds the site as `make docs` does, from a folder of pages."""
+    rooms = folder / "rooms" / "kview"
+    rooms.mkdir(parents=True)
+    for room in ROOMS:
+        (rooms / room).symlink_to(ROOT / room)
+    config = folder / "mkdocs.yml"
+    config.write_text(f"docs_dir: {docs}\nINHERIT: {ROOT / 'mkdocs.yml'}\n")
+    return subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "-f", str(config), "-d", str(folder / "site")],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "KVIEW_ROOMS": str(rooms.parent)},
+    )
+
+
+def test_the_site_builds_without_a_broken_link(tmp_path: Path) -> None:
+    done = build_site(ROOT / "docs", tmp_path)
+    assert done.returncode == 0, done.stderr
+    reference = (tmp_path / "site" / "api" / "contracts.html").read_text()
+    assert 'id="kview.contracts.KViewBatch"' in reference
+    assert 'id="kview.contracts.KViewBatch.flatten"' in reference
+    for name in ("data.ActivationStore", "train.supcon_loss", "eval.KNNDetector"):
+        page = (tmp_path / "site" / "api" / f"{name.partition('.')[0]}.html").read_text()
+        assert f'id="kview.{name}"' in page
+
+
+def test_a_broken_link_fails_the_build(tmp_path: Path) -> None:
+    docs = tmp_path / "docs"
+    for path in itertools.chain((ROOT / "docs").rglob("*.md"), (ROOT / "docs").rglob("*.svg")):
+        copy = docs / path.relative_to(ROOT / "docs")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    with (docs / "index.md").open("a") as page:
+        page.write("\n[nowhere](nowhere.md)\n")
+    done = build_site(docs, tmp_path)
+    assert done.returncode != 0
+    assert "nowhere.md" in done.stderr
