@@ -129,7 +129,7 @@ def main() -> int:
     for _ in range(given.rounds):
         for form in FORMS:
             seconds[form].append(step(form, z_views, labels))
-    peaks = {form: [peak_mib(form, *sizes) for _ in range(3)] for form in FORMS}
+    peaks = {form: [peak_mib(form, *sizes) for _ in range(2)] for form in FORMS}
     met = True
     for form in list(FORMS)[1:]:
         size = f"M={given.samples * given.views} D={given.dim}"
