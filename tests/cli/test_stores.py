@@ -7,6 +7,7 @@ import pytest
 
 from kview.cli.main import main
 from kview.data import ActivationStore, write_synthetic_store
+from tiny_models import save
 
 
 @pytest.fixture
@@ -63,3 +64,19 @@ def test_a_missing_store_is_one_sentence(tmp_path, capsys):
         error = capsys.readouterr().err
         assert error.startswith("kview: ")
         assert error.count("\n") == 1
+
+
+def test_capture_keeps_a_models_hidden_states(tmp_path, capsys):
+    model, store = save(tmp_path / "model", "causal"), tmp_path / "store.zarr"
+    lines = [
+        {"prompt": "w1 w2", "response": "w3 w4", "halu": True},
+        {"prompt": "w5", "response": "w6", "halu": False},
+    ]
+    (tmp_path / "qa.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    flags = ["--model", str(model), "--input", str(tmp_path / "qa.jsonl"), "--out", str(store)]
+    main(["capture", *flags, "--layers", "0", "2", "--max-tokens", "4", "--device", "cpu"])
+    assert "2 rows (0 were there already)" in capsys.readouterr().out
+    with ActivationStore.open(store) as found:
+        assert (len(found), found.layer_ids, found.max_tokens) == (2, (0, 2), 4)
+    main(["capture", *flags, "--layers", "0", "2", "--max-tokens", "4", "--device", "cpu"])
+    assert "2 rows (2 were there already)" in capsys.readouterr().out

@@ -9,24 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 
 from kview.contracts import ConfigError, LabelError, StoreError
 from kview.data import ActivationStore, CaptureProgress, capture, prompt_key, verify_store
 from kview.data.capture import plan_batches
 from kview.data.requests import read_requests
+from tiny_models import SPECIAL, WORDS, save, tokenizer
 
-transformers = pytest.importorskip("transformers")
-
-WORDS = [f"w{i}" for i in range(40)]
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
-SIZES: dict[str, Any] = {
-    "vocab_size": len(WORDS) + len(SPECIAL),
-    "hidden_size": 8,
-    "intermediate_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "max_position_embeddings": 64,
-}
 LINES: list[dict[str, Any]] = [
     {"prompt": "w1 w2 w3", "response": "w4 w5", "halu": True},
     {"prompt": "w1", "response": "w9 w8 w7 w6 w5 w4 w3", "halu": False},
@@ -35,38 +25,6 @@ LINES: list[dict[str, Any]] = [
     {"prompt": "w5 w6", "response": "w1 w2 w3", "halu": 1, "hashkey": "mine"},
     {"prompt": "w5 w6", "response": "w1 w2 w4", "halu": 0},
 ]
-
-
-def tokenizer(kind: str = "causal") -> Any:
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-
-    words = {word: i for i, word in enumerate(SPECIAL + WORDS)}
-    found = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
-    found.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    found.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
-    )
-    return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=found,
-        pad_token="[PAD]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        model_input_names=["input_ids", "attention_mask"]
-        + (["token_type_ids"] if kind == "encoder" else []),
-    )
-
-
-def save(path: Path, kind: str) -> Path:
-    torch.manual_seed(0)
-    if kind == "causal":
-        model = transformers.LlamaModel(transformers.LlamaConfig(**SIZES))
-    else:
-        model = transformers.BertModel(transformers.BertConfig(**SIZES))
-    model.save_pretrained(path)
-    tokenizer(kind).save_pretrained(path)
-    return path
 
 
 @pytest.fixture(scope="module")
