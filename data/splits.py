@@ -10,6 +10,7 @@ import numpy as np
 from ..contracts import IGNORE_LABEL, ConfigError, LabelError
 
 SplitStrategy = Literal["two_way", "three_way", "none"]
+"""Which parts there are: train and test, train and val and test, or test alone."""
 
 TEST_SHARE = 0.2
 VAL_SHARE_OF_TRAIN = 0.125
