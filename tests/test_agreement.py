@@ -115,15 +115,11 @@ def test_for_two_views_the_intra_cosine_is_the_pair_cosine(batch):
 
 def pieces(batch: KViewBatch, size: int) -> list[KViewBatch]:
     """A batch in sub-batches of at most `size` samples."""
-    values = dict(batch)
+    values = {name: value for name, value in dict(batch).items() if name != "logprobs"}
     cuts = [slice(first, first + size) for first in range(0, len(batch), size)]
     return [
-        KViewBatch(
-            **{
-                name: value[cut] if isinstance(value, torch.Tensor | list) else value
-                for name, value in values.items()
-                if name != "logprobs"
-            }
+        KViewBatch.from_dict(
+            {n: v[cut] if isinstance(v, torch.Tensor | list) else v for n, v in values.items()}
         )
         for cut in cuts
     ]
