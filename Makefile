@@ -10,13 +10,14 @@ demo: .venv/.run
 	$(BIN)/kview demo --out runs/demo
 
 test: .venv/.dev
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4
 
 bench: .venv/.dev
 	$(BIN)/python benchmarks/run.py
 
 soak: .venv/.dev
 	$(BIN)/python -m pytest -q -m soak
+	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -q tests/contracts tests/test_agreement.py
 
 # The reference is read from the sources, through links that give each room its name.
 docs: .venv/.dev
