@@ -9,10 +9,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-_IS_FIRST = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun starts
 
-out = Console(highlight=False, quiet=not _IS_FIRST)
-err = Console(stderr=True, highlight=False, quiet=not _IS_FIRST)
+def is_first() -> bool:
+    """Whether this is the only process, or the first of those that torchrun or Fabric started."""
+    return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"
+
+
+out = Console(highlight=False, quiet=not is_first())
+err = Console(stderr=True, highlight=False, quiet=not is_first())
 
 
 def say(text: str) -> None:

@@ -8,7 +8,7 @@ from ..contracts import ConfigError
 from ..data import write_synthetic_store
 from ..train import ContrastiveTrainerConfig, RunFolder
 from .console import note, say
-from .detection import detect, write
+from .detection import detect, write_page
 from .evaluate import show
 from .settings import EncoderSettings, RunSettings
 from .train import train
@@ -49,7 +49,8 @@ def run_demo(command: Demo) -> None:
     )
     train(settings, folder)
     found = detect(folder)
-    report = write(found, folder, folder.path)
+    found.evaluation.write(folder.path)
+    report = write_page(found, folder, folder.path)
     show(found.evaluation)
     say(f"{time.perf_counter() - began:.0f} s")
     say(f"report: {report}")

@@ -1,5 +1,6 @@
 """A run and a store in, an evaluation out: what `evaluate`, `report` and `demo` share."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -70,11 +71,13 @@ def detect(
     encoder = load_encoder(folder.encoder)
     own = open_data(settings)
     train = dataset(own, settings, "train")
+    require_same_rows(folder, train)
     scored = own if store is None else open_data(settings, store)
     if store is not None:
         require_same_kind(own, scored, settings.store, store)
     test = dataset(scored, settings, "test")
-    rows = np.arange(len(test)) if store is None else unseen_rows(test, train, store)
+    seen = [train, dataset(own, settings, "val")] if own.splits.val is not None else [train]
+    rows = np.arange(len(test)) if store is None else unseen_rows(test, seen, store)
     test = test.select(rows)
     views = evenly_spaced(len(train.layer_ids), settings.trainer.num_views)
     layers = range(len(train.layer_ids))
@@ -100,16 +103,14 @@ def detect(
     )
 
 
-def write(found: Detection, run: RunFolder, folder: Path, *, embeddings: bool = False) -> Path:
-    """Writes evaluation.json, predictions.csv and report.html; gives the report's path.
+def write_page(found: Detection, run: RunFolder, folder: Path) -> Path:
+    """Writes report.html; gives its path.
 
     Args:
         found: what was found.
         run: the run's folder, whose training curves the report shows.
         folder: where to write.
-        embeddings: also write embeddings.safetensors.
     """
-    found.evaluation.write(folder, embeddings=embeddings)
     return write_report(
         folder,
         evaluation=found.evaluation,
@@ -120,21 +121,37 @@ def write(found: Detection, run: RunFolder, folder: Path, *, embeddings: bool = 
     )
 
 
-def unseen_rows(test: ActivationDataset, train: ActivationDataset, store: str) -> np.ndarray:
-    """Positions of the rows that the run was not trained on, by hashkey.
+def require_same_rows(folder: RunFolder, train: ActivationDataset) -> None:
+    """Refuses a run whose data has changed since: its split, and so its test rows, are others now.
 
     Raises:
-        ConfigError: it was trained on all of them.
+        ConfigError: the rows or labels are not those that the run was trained on.
     """
-    seen = set(train.hashkeys)
-    rows = np.array([i for i, key in enumerate(test.hashkeys) if key not in seen], np.int64)
+    known = folder.read_config().get("fingerprint", {}).get("train")
+    if known != train.fingerprint:
+        raise ConfigError(
+            f"the data of {folder.path} is not what it was trained on: rows, labels or lengths "
+            "have changed, and rows that were trained on may now be test rows; train a new run"
+        )
+
+
+def unseen_rows(
+    test: ActivationDataset, seen: Sequence[ActivationDataset], store: str
+) -> np.ndarray:
+    """Positions of the rows that the run has not seen, neither in train nor in val, by hashkey.
+
+    Raises:
+        ConfigError: it has seen all of them.
+    """
+    keys = {key for part in seen for key in part.hashkeys}
+    rows = np.array([i for i, key in enumerate(test.hashkeys) if key not in keys], np.int64)
     if not len(rows):
         raise ConfigError(
-            f"the run was trained on every row of {store}; score its own test rows with "
+            f"the run has seen every row of {store} in training; score its own test rows with "
             "kview evaluate RUN, or another store"
         )
     if len(rows) < len(test):
-        note(f"{len(test) - len(rows)} rows of {store} were trained on and are left out")
+        note(f"{len(test) - len(rows)} rows of {store} were seen in training and are left out")
     return rows
 
 

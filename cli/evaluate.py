@@ -1,5 +1,6 @@
 """`kview evaluate` and `kview report`: figures, predictions and the page for a run."""
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from ..eval import (
 )
 from ..train import RunFolder
 from .console import print_json, print_table, say
-from .detection import DetectionSettings, detect, write
+from .detection import DetectionSettings, detect, write_page
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,7 @@ class Evaluate:
     """The other stores of a matrix."""
 
     out: str | None = None
-    """Folder for the matrix."""
+    """Folder to write to; None: the run's own, or for another store one inside it."""
 
     embeddings: bool = False
     """Also write the scored rows' embeddings.safetensors."""
@@ -69,12 +70,14 @@ def run_evaluate(command: Evaluate) -> None:
         return
     if command.run is None:
         raise ConfigError("kview evaluate needs a RUN (or --matrix RUN RUN ... --out DIR)")
-    if command.stores or command.out:
-        raise ConfigError("--stores and --out have no effect without --matrix")
+    if command.stores:
+        raise ConfigError("--stores has no effect without --matrix")
     run = RunFolder(command.run)
     found = detect(run, command.store, command.detection)
     folder = run.path if command.store is None else run.path / f"on-{_name(command.store)}"
-    report = write(found, run, folder, embeddings=command.embeddings)
+    folder = folder if command.out is None else Path(command.out)
+    found.evaluation.write(folder, embeddings=command.embeddings)
+    report = write_page(found, run, folder)
     if command.json:
         print_json(found.evaluation.to_json())
     else:
@@ -85,7 +88,7 @@ def run_evaluate(command: Evaluate) -> None:
 def run_report(command: Report) -> None:
     """Runs `kview report`."""
     run = RunFolder(command.run)
-    say(str(write(detect(run), run, run.path)))
+    say(str(write_page(detect(run, how=_as_before(run)), run, run.path)))
 
 
 def run_matrix(command: Evaluate) -> None:
@@ -100,6 +103,12 @@ def run_matrix(command: Evaluate) -> None:
             "kview evaluate --matrix RUN RUN ... needs --out DIR, and takes no other RUN and no "
             "--embeddings"
         )
+    for paths in (runs, command.stores):
+        names = [_name(path) for path in paths]
+        if len(set(names)) < len(names):
+            raise ConfigError(
+                f"a matrix tells runs and stores apart by their folders' names: {names} repeat one"
+            )
     cells: dict[tuple[str, str], DetectionEvaluation | NoFigures] = {}
     for run in runs:
         for store in (None, *command.stores):
@@ -156,6 +165,14 @@ def _auroc(found: DetectionEvaluation | NoFigures) -> str:
 
 def _interval(figure: Figure) -> str:
     return "-" if figure.interval is None else "{:.3f} to {:.3f}".format(*figure.interval)
+
+
+def _as_before(run: RunFolder) -> DetectionSettings:
+    """The settings of the evaluation in the run's folder; the defaults where it has none."""
+    if not run.evaluation.is_file():
+        return DetectionSettings()
+    data = json.loads(run.evaluation.read_text())["data"]
+    return DetectionSettings(reference=data["reference"], k=data["k"])
 
 
 def _name(path: str) -> str:

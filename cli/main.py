@@ -2,17 +2,19 @@
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Union
+from typing import Annotated, Any, NoReturn, Union
 
 import tyro
 from rich.logging import RichHandler
 
 from ..contracts import ConfigError, KViewError
-from .console import err
+from ..train import RunFolder
+from .console import err, is_first
 from .demo import Demo, run_demo
 from .evaluate import Evaluate, Report, run_evaluate, run_report
 from .settings import RunSettings
@@ -61,12 +63,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
             config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
         )
         _RUN[type(command)](command)
-    except KViewError as error:
-        err.print(f"kview: {error}", style="red", markup=False, soft_wrap=True)
-        sys.exit(1)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on
+        sys.exit(141)
+    except (KViewError, OSError) as error:
+        fail(str(error))
     except KeyboardInterrupt:
-        err.print("kview: interrupted; kview train --resume RUN goes on where it stopped")
-        sys.exit(130)
+        fail("interrupted", code=130)
+
+
+def fail(message: str, code: int = 1) -> NoReturn:
+    """Ends the program with a sentence on stderr, from whichever process it is."""
+    who = "kview" if is_first() else f"kview [process {os.environ.get('RANK')}]"
+    print(f"{who}: {message}", file=sys.stderr)
+    sys.exit(code)
 
 
 def _commands(settings: RunSettings | None) -> Any:
@@ -92,16 +102,17 @@ def _commands(settings: RunSettings | None) -> Any:
 
 
 def _settings_in(arguments: Sequence[str]) -> RunSettings | None:
-    """The settings of `--config FILE`, which are the defaults of the other flags."""
+    """The settings of `--config FILE` or `--resume RUN`, the defaults of the other flags."""
     path = None
     for flag, value in zip(arguments, [*arguments[1:], None], strict=True):
-        if flag == "--config":
-            path = value
-        elif flag.startswith("--config="):
-            path = flag.removeprefix("--config=")
+        name, _, attached = flag.partition("=")
+        if name == "--resume" and (attached or value):
+            return RunSettings.from_dict(RunFolder(attached or value or "").read_config())
+        if name == "--config":
+            path = attached or value
     if path is None:
         return None
     try:
         return RunSettings.from_dict(json.loads(Path(path).read_text()))
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(f"--config {path} is no run's config.json: {error}") from error

@@ -11,6 +11,7 @@ from ..train import (
     ContrastiveTrainerConfig,
     LayerAwareContrastiveTrainerConfig,
 )
+from ..train.typed import from_mapping, require_types
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,9 @@ class DataSettings:
     pad_length: int | None = None
     """Response tokens kept, T; None: as many as the store holds."""
 
+    def __post_init__(self) -> None:
+        require_types(self)
+
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderSettings:
@@ -60,6 +64,12 @@ class EncoderSettings:
 
     calibrate: bool = True
     """Measure each layer's mean and scale before the first step (layer-aware only)."""
+
+    calibration_batches: int | None = None
+    """Batches to measure on; None: one whole epoch (layer-aware only)."""
+
+    def __post_init__(self) -> None:
+        require_types(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,9 +99,11 @@ class RunSettings:
         encoder, plain = self.encoder, EncoderSettings()
         if encoder.layer_aware:
             return LayerAwareContrastiveTrainerConfig(
-                **self.trainer.to_dict(), calibrate=encoder.calibrate
+                **self.trainer.to_dict(),
+                calibrate=encoder.calibrate,
+                calibration_batches=encoder.calibration_batches,
             )
-        for name in ("conditioning", "calibrate"):
+        for name in ("conditioning", "calibrate", "calibration_batches"):
             if getattr(encoder, name) != getattr(plain, name):
                 raise ConfigError(
                     f"{name}={getattr(encoder, name)} has no effect on a plain encoder; "
@@ -110,26 +122,21 @@ class RunSettings:
         Raises:
             ConfigError: a key is no setting.
         """
-        data = dict(values.get("data", {}))
-        if data.get("relevant_layers") is not None:
-            data["relevant_layers"] = tuple(data["relevant_layers"])
-        unknown = set(values) - {f.name for f in dataclasses.fields(cls)} - {"kview"}
-        if unknown or "store" not in values:
+        known = {f.name for f in dataclasses.fields(cls)}
+        if not isinstance(values, Mapping) or "store" not in values:
             raise ConfigError(
-                f"a run's config has store, data, encoder and trainer; this one has "
-                f"{', '.join(sorted(values)) or 'nothing'}"
+                "this config.json names no store: its run was trained from Python, and is "
+                "evaluated from there (kview.eval.evaluate_detection)"
             )
+        unknown = set(values) - known - {"kview", "fingerprint"}
+        if unknown:
+            raise ConfigError(f"unknown settings {', '.join(sorted(unknown))} in config.json")
+        data = values.get("data", {})
+        if isinstance(data, Mapping) and isinstance(data.get("relevant_layers"), list):
+            data = {**data, "relevant_layers": tuple(data["relevant_layers"])}
         return cls(
             store=values["store"],
-            data=_build(DataSettings, data),
-            encoder=_build(EncoderSettings, values.get("encoder", {})),
+            data=from_mapping(DataSettings, data, "data"),
+            encoder=from_mapping(EncoderSettings, values.get("encoder", {}), "encoder"),
             trainer=ContrastiveTrainerConfig.from_dict(values.get("trainer", {})),
         )
-
-
-def _build(cls: type[Any], values: Mapping[str, Any]) -> Any:
-    known = [f.name for f in dataclasses.fields(cls)]
-    unknown = sorted(set(values) - set(known))
-    if unknown:
-        raise ConfigError(f"unknown settings {', '.join(unknown)}; known are {', '.join(known)}")
-    return cls(**values)

@@ -1,8 +1,8 @@
 """`kview train`: a store in, a run folder out."""
 
+import dataclasses
 import json
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -29,7 +29,8 @@ class Train:
     """Train a contrastive encoder on K views a response.
 
     A run's settings lie in its config.json; `--config RUN/config.json` takes them back, and flags
-    beside it change them. `--resume RUN` goes on where a run stopped and needs nothing else.
+    beside it change them. `--resume RUN` goes on where a run stopped and needs nothing else; flags
+    beside it may change how it is carried out, never what comes out of it.
     """
 
     store: tyro.conf.Positional[str | None] = None
@@ -57,28 +58,23 @@ def run_train(command: Train) -> None:
     Raises:
         ConfigError: flags are missing, or do not go together.
     """
-    if command.resume is not None:
-        if command.store or command.out or command.config:
-            raise ConfigError(
-                "--resume RUN takes store and settings from RUN; leave out the store, --out and "
-                "--config"
-            )
-        folder = RunFolder(command.resume)
-        settings = RunSettings.from_dict(folder.read_config())
-        train(settings, folder, resume=True)
-        return
-    if command.store is None or command.out is None:
+    if command.resume is not None and (command.out or command.config):
+        raise ConfigError("--resume RUN goes on in RUN; leave out --out and --config")
+    if command.store is None or (command.out is None and command.resume is None):
         raise ConfigError("kview train needs a STORE and --out RUN (or --resume RUN)")
+    data = command.data
     settings = RunSettings(
         store=str(Path(command.store).resolve()),
-        data=command.data,
+        data=dataclasses.replace(
+            data, generation=absolute(data.generation), labels=absolute(data.labels)
+        ),
         encoder=command.encoder,
         trainer=command.trainer,
     )
-    folder = RunFolder(command.out)
-    train(settings, folder, resume=False)
+    folder = RunFolder(command.resume or command.out or "")
+    train(settings, folder, resume=command.resume is not None)
     note(speed(folder))
-    say(f"next: kview evaluate {command.out}")
+    say(f"next: kview evaluate {folder.path}")
 
 
 def train(settings: RunSettings, folder: RunFolder, *, resume: bool = False) -> FitResult:
@@ -98,8 +94,6 @@ def train(settings: RunSettings, folder: RunFolder, *, resume: bool = False) -> 
     val_source = dataset(parser, settings, "val") if settings.data.split == "three_way" else None
     torch.manual_seed(config.seed)
     encoder = build_encoder(settings.encoder, source)
-    if not resume:
-        folder.write_config({"kview": version("kview"), **settings.to_dict()})
     val_rows = f", {len(val_source)} val" if val_source else ""
     note(
         f"{len(source)} train{val_rows} rows, {len(source.layer_ids)} layers, "
@@ -112,8 +106,14 @@ def train(settings: RunSettings, folder: RunFolder, *, resume: bool = False) -> 
         config=config,
         run_dir=folder.path,
         resume_from=folder.path if resume else None,
+        settings=settings.to_dict(),
         progress=True,
     )
+
+
+def absolute(path: str | None) -> str | None:
+    """A path that means the same from another folder."""
+    return None if path is None else str(Path(path).resolve())
 
 
 def speed(folder: RunFolder) -> str:

@@ -1,6 +1,8 @@
 """`train_contrastive`: the trainers' one-call front door."""
 
 import os
+from collections.abc import Mapping
+from typing import Any
 
 from torch import nn
 
@@ -16,11 +18,12 @@ def make_trainer(
     config: ContrastiveTrainerConfig,
     *,
     run_dir: str | os.PathLike[str] | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> ContrastiveTrainer:
     """The trainer that a config is for: layer-aware for a layer-aware config."""
     if isinstance(config, LayerAwareContrastiveTrainerConfig):
-        return LayerAwareContrastiveTrainer(encoder, config, run_dir=run_dir)
-    return ContrastiveTrainer(encoder, config, run_dir=run_dir)
+        return LayerAwareContrastiveTrainer(encoder, config, run_dir=run_dir, settings=settings)
+    return ContrastiveTrainer(encoder, config, run_dir=run_dir, settings=settings)
 
 
 def train_contrastive(
@@ -32,6 +35,7 @@ def train_contrastive(
     sub_batch_size: int | None = None,
     run_dir: str | os.PathLike[str] | None = None,
     resume_from: str | os.PathLike[str] | None = None,
+    settings: Mapping[str, Any] | None = None,
     progress: bool = False,
 ) -> FitResult:
     """Trains an encoder on a source of K-view batches.
@@ -45,6 +49,7 @@ def train_contrastive(
             over which the loss runs; it must divide it. None: read whole batches.
         run_dir: folder for checkpoints, figures and weights; None keeps nothing on disk.
         resume_from: a run folder or a checkpoint to go on from.
+        settings: what config.json is to hold; None for the config.
         progress: show a progress bar.
 
     Raises:
@@ -54,5 +59,5 @@ def train_contrastive(
     source = train_source
     if sub_batch_size is not None:
         source = BufferedSource(train_source, sub_batch_size)
-    trainer = make_trainer(encoder, config, run_dir=run_dir)
+    trainer = make_trainer(encoder, config, run_dir=run_dir, settings=settings)
     return trainer.fit(source, val_source, resume_from, progress=progress)

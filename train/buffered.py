@@ -20,10 +20,17 @@ class BufferedSource:
         source: the source inside.
         sub_batch_size: samples that the source is asked for at once, over all processes; it must
             divide the batch size.
+
+    Raises:
+        ConfigError: `sub_batch_size` is below 1.
     """
 
     source: KViewSource
     sub_batch_size: int
+
+    def __post_init__(self) -> None:
+        if self.sub_batch_size < 1:
+            raise ConfigError(f"sub_batch_size={self.sub_batch_size} must be at least 1")
 
     @property
     def num_views(self) -> int:

@@ -65,7 +65,8 @@ def measure_layers(
     unseen = [i for i, n in zip(layer_ids, moments.count, strict=True) if n == 0] if moments else []
     if moments is None or unseen:
         missing = f"layers {unseen}" if unseen else "any layer"
-        raise _error("view_indices", "unseen layer", "a token of every layer", f"none of {missing}")
+        expected = "a token of every layer (more rows, a larger K, or calibrate=False)"
+        raise _error("view_indices", "unseen layer", expected, f"none of {missing}")
     return Calibration(
         layer_ids=tuple(layer_ids),
         count=moments.count.long(),

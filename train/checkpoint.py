@@ -3,34 +3,37 @@
 import os
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
 from ..contracts import CheckpointError
 
-_UNREADABLE = (RuntimeError, EOFError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile)
+_UNREADABLE = (
+    *(RuntimeError, EOFError, ValueError, OSError, KeyError, TypeError, AttributeError),
+    *(pickle.UnpicklingError, zipfile.BadZipFile),
+)
 
 KEYS = frozenset(
     (
         *("epoch", "step", "global_step", "model_state_dict", "optimizer_state_dict"),
         *("scaler_state_dict", "temperature", "lr", "best_loss", "best_epoch", "running"),
-        *("metrics_bytes", "config", "fingerprint", "num_threads", "world_size"),
+        *("metrics_bytes", "config", "encoder", "fingerprint", "num_threads", "world_size"),
     )
 )
 """What a checkpoint holds."""
 
 
-def write_atomically(path: Path, write: Any) -> None:
+def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Replaces a file in one step: written aside, synced, renamed.
 
     Args:
         path: the file.
         write: called with the open binary file that will take its place.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    aside = path.with_name(f".{path.name}.tmp")
     try:
         with aside.open("wb") as file:
             write(file)

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-from ..contracts import IGNORE_LABEL, ConfigError
+from ..contracts import ConfigError
+from .typed import from_mapping, require_types
 
 Monitor = Literal["val_loss", "val_intra_cos", "val_intra_inter_margin", "train_loss"]
 
@@ -68,9 +69,6 @@ class ContrastiveTrainerConfig:
     use_labels: bool = True
     """Whether samples with one label attract each other; False is SimCLR over K views."""
 
-    ignore_label: int = IGNORE_LABEL
-    """Label of samples that attract nothing but their own views."""
-
     train_forward_chunk_views: int | None = None
     """Encode this many views of each sample at a time, recomputing them in the backward pass."""
 
@@ -99,7 +97,7 @@ class ContrastiveTrainerConfig:
     """Seed of the order, of dropout and of whatever else is random in training."""
 
     checkpoint_every_steps: int | None = None
-    """Write checkpoints/last.ckpt every so many steps; None: at the end of an epoch only."""
+    """Write checkpoints/last.ckpt every so many optimiser steps; None: after each epoch only."""
 
     snapshot_every_epochs: int | None = None
     """Keep a checkpoint of its own every so many epochs; None: none."""
@@ -111,7 +109,7 @@ class ContrastiveTrainerConfig:
     """Log every epoch's figures for TensorBoard too, into the run's folder (needs tensorboardX)."""
 
     num_workers: int = 0
-    """Processes that read ahead."""
+    """Workers that read ahead: threads for a store, processes for a dataset of your own."""
 
     pin_memory: bool = False
     """Read into pinned memory, for asynchronous copies to a GPU."""
@@ -123,6 +121,7 @@ class ContrastiveTrainerConfig:
     """Processes on this machine; under torchrun its own number counts."""
 
     def __post_init__(self) -> None:
+        require_types(self)
         at_least = {
             "num_views": 2,
             "batch_size": 1,
@@ -163,6 +162,12 @@ class ContrastiveTrainerConfig:
             self.lr_schedule == "cosine" or self.min_lr == 0,
             f"min_lr={self.min_lr} has no effect with lr_schedule='constant'; leave one out",
         )
+        for name in ("snapshot_every_epochs", "early_stopping_patience"):
+            value = getattr(self, name)
+            _require(
+                value is None or value <= self.max_epochs,
+                f"{name}={value} has no effect in max_epochs={self.max_epochs}; lower it",
+            )
         _require(self.min_lr <= self.lr, f"min_lr={self.min_lr} exceeds lr={self.lr}")
         _require(
             self.keep_snapshots is None or self.snapshot_every_epochs is not None,
@@ -183,14 +188,7 @@ class ContrastiveTrainerConfig:
         Raises:
             ConfigError: a key is no setting, or a value is wrong.
         """
-        known = {f.name for f in dataclasses.fields(cls)}
-        unknown = sorted(set(settings) - known)
-        if unknown:
-            raise ConfigError(
-                f"unknown settings {', '.join(unknown)}; {cls.__name__} has "
-                f"{', '.join(sorted(known))}"
-            )
-        return cls(**settings)
+        return from_mapping(cls, settings, cls.__name__)
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON values."""

@@ -1,8 +1,9 @@
 """The two trainers: they own the step; the loop around it is in `loop`."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -36,6 +37,7 @@ class ContrastiveTrainer:
         encoder: a module x (M, T, H), optionally with `token_mask`, -> (M, D).
         config: the settings.
         run_dir: folder for checkpoints, figures and weights; None keeps nothing on disk.
+        settings: what config.json is to hold; None for the config.
 
     Raises:
         ConfigError: the encoder asks for `layer_idx`, which this trainer has not.
@@ -49,8 +51,10 @@ class ContrastiveTrainer:
         config: ContrastiveTrainerConfig,
         *,
         run_dir: str | os.PathLike[str] | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.encoder = encoder
+        self.settings = {"trainer": config.to_dict()} if settings is None else settings
         self.config = config
         self.folder = None if run_dir is None else RunFolder(run_dir)
         self.loss_fn = _loss(config, across_processes=True)
@@ -156,6 +160,7 @@ class LayerAwareContrastiveTrainer(ContrastiveTrainer):
         encoder: a module x (M, T, H), `layer_idx` (M,), optionally `token_mask` (M, T), -> (M, D).
         config: the settings.
         run_dir: folder for checkpoints, figures and weights; None keeps nothing on disk.
+        settings: what config.json is to hold; None for the config.
 
     Raises:
         ConfigError: the encoder takes no `layer_idx`, or cannot be calibrated as asked.
@@ -167,8 +172,9 @@ class LayerAwareContrastiveTrainer(ContrastiveTrainer):
         config: LayerAwareContrastiveTrainerConfig,
         *,
         run_dir: str | os.PathLike[str] | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(encoder, config, run_dir=run_dir)
+        super().__init__(encoder, config, run_dir=run_dir, settings=settings)
         self.calibrates = config.calibrate
         self.calibration_batches = config.calibration_batches
         self.calibration: Calibration | None = None
@@ -214,6 +220,5 @@ def _loss(config: ContrastiveTrainerConfig, *, across_processes: bool) -> SupCon
         base_temperature=config.base_temperature,
         same_sample_weight=config.same_sample_weight,
         same_class_weight=config.same_class_weight,
-        ignore_label=config.ignore_label,
         across_processes=across_processes,
     )

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -11,6 +12,7 @@ from safetensors.torch import save
 from torch import nn
 
 from ..contracts import CheckpointError
+from .checkpoint import write_atomically
 from .encoders import ProgressiveCompressor
 from .layer_aware import LayerAwareProgressiveCompressor
 
@@ -18,6 +20,7 @@ ENCODER_FILE = "encoder.safetensors"
 """The encoder's name in a run's folder."""
 
 _FORMAT = "kview-encoder/1"
+_KEY = "kview"  # one key: safetensors writes several in no fixed order
 _ENCODERS: Mapping[str, Callable[..., nn.Module]] = {
     cls.__name__: cls for cls in (ProgressiveCompressor, LayerAwareProgressiveCompressor)
 }
@@ -30,20 +33,15 @@ def save_encoder(encoder: nn.Module, path: str | os.PathLike[str]) -> None:
         encoder: where it has a `config`, a dict of JSON values, that is kept with it.
         path: the file, by custom named `encoder.safetensors`.
     """
-    metadata = {
+    described = {
         "format": _FORMAT,
         "encoder": type(encoder).__name__,
-        "config": json.dumps(getattr(encoder, "config", {})),
+        "config": getattr(encoder, "config", {}),
     }
     # clones: safetensors refuses tensors that share memory
     tensors = {n: t.detach().cpu().clone() for n, t in encoder.state_dict().items()}
-    path = Path(path)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(aside, "wb") as file:
-        file.write(save(tensors, metadata))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(aside, path)
+    content = save(tensors, {_KEY: json.dumps(described)})
+    write_atomically(Path(path), lambda file: file.write(content))
 
 
 def load_encoder(
@@ -62,15 +60,21 @@ def load_encoder(
     path = Path(path)
     if path.is_dir():
         path = path / ENCODER_FILE
-    metadata, tensors = _read(path)
-    name = metadata["encoder"]
+    described, tensors = _read(path)
+    name = described["encoder"]
     make = encoder or _ENCODERS.get(name)
     if make is None:
         raise CheckpointError(
             f"{path} holds a {name}, which is none of kview's encoders ({', '.join(_ENCODERS)}); "
             f"pass load_encoder(path, encoder={name})"
         )
-    module = make(**json.loads(metadata["config"]))
+    try:
+        module = make(**described["config"])
+    except TypeError as error:
+        raise CheckpointError(
+            f"{path}: {name} cannot be made from its config {described['config']}: {error}; an "
+            "encoder of your own keeps its arguments in a property `config`"
+        ) from error
     if type(module).__name__ != name:
         raise CheckpointError(
             f"{path} holds a {name}, and encoder= makes a {type(module).__name__}"
@@ -82,20 +86,23 @@ def load_encoder(
     return module.eval()
 
 
-def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        described = json.loads(metadata.get(_KEY, "{}"))
     except FileNotFoundError as error:
         raise CheckpointError(
             f"{path} does not exist; a run writes it when its training ends"
         ) from error
-    except SafetensorError as error:
+    except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path} is not a whole safetensors file: {error}") from error
-    if metadata.get("format") != _FORMAT:
+    found = described.get("format") if isinstance(described, dict) else None
+    if found != _FORMAT:
         raise CheckpointError(
-            f"{path} is no encoder of kview's: its format is {metadata.get('format')!r}, "
-            f"not {_FORMAT!r}"
+            f"{path} is no encoder of kview's: its format is {found!r}, not {_FORMAT!r}"
         )
-    return metadata, tensors
+    if not isinstance(described.get("config"), dict) or "encoder" not in described:
+        raise CheckpointError(f"{path} does not say which encoder it holds, and its config")
+    return described, tensors

@@ -36,7 +36,7 @@ class FitResult:
     """What a fit gives.
 
     Attributes:
-        history: the figures of every epoch, those before a resume included.
+        history: the figures of every epoch; those before a resume too, where the run has a folder.
         best_epoch: the epoch that `monitor` chose, or the last one.
         stopped_early: whether patience ran out before `max_epochs`.
     """

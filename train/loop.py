@@ -1,25 +1,21 @@
 """The training loop: epochs, steps and validation."""
 
 import dataclasses
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 from torch import nn
 
 from ..contracts import ConfigError, KViewBatch, KViewSource
 from ..contracts.steps import steps_per_epoch
 from ..eval import evaluate
-from .config import ContrastiveTrainerConfig
 from .figures import EpochFigures, FitResult, Running
+from .launch import launch
 from .progress import Progress
 from .resume import Keeper, Position
-from .run import RunFolder
 from .schedule import learning_rate
 from .seeding import seed_step
 
@@ -52,13 +48,16 @@ class Loop:
         self.monitor = self._monitor()
         for source in filter(None, (train_source, val_source)):
             self._require_agreement(source)
-        self.fabric = _fabric(self.config, trainer.folder)
-        self.fabric.launch()
+        self.fabric = launch(self.config, trainer.folder)
         fingerprint = {
             "train": train_source.fingerprint,
             "val": None if val_source is None else val_source.fingerprint,
         }
-        self.keeper = Keeper(trainer.folder, self.fabric, trainer.encoder, self.config, fingerprint)
+        self.keeper = Keeper(
+            *(trainer.folder, self.fabric, trainer.encoder, self.config),
+            fingerprint,
+            trainer.settings,
+        )
         self.progress = Progress(progress and self.fabric.is_global_zero)
         self.steps = steps_per_epoch(
             len(train_source), self.config.batch_size, self.fabric.world_size
@@ -67,6 +66,11 @@ class Loop:
             raise ConfigError(
                 f"the train source has {len(train_source)} rows, too few for a batch on "
                 f"{self.fabric.world_size} processes; give it more rows"
+            )
+        if self.config.accumulate_steps > self.steps:
+            raise ConfigError(
+                f"accumulate_steps={self.config.accumulate_steps} exceeds the {self.steps} batches "
+                "of an epoch; lower it"
             )
         self.at = Position()
         self.running = Running()
@@ -83,8 +87,6 @@ class Loop:
         state = self.keeper.start(resume_from)
         if state is None:
             self.trainer.prepare(self.train_source)
-        else:
-            encoder.load_state_dict(state["model_state_dict"])
         optimizer = torch.optim.AdamW(
             encoder.parameters(), lr=config.lr, weight_decay=config.weight_decay
         )
@@ -107,7 +109,7 @@ class Loop:
         )
 
     def _epoch(self) -> None:
-        began, start_step = time.perf_counter(), self.at.step
+        began, start_step, restored = time.perf_counter(), self.at.step, self.running.samples
         self.module.train()
         self.progress.epoch(self.at.epoch, self.config.max_epochs, self.steps, start_step)
         for batch in self._batches():
@@ -125,7 +127,7 @@ class Loop:
             "from_step": start_step,
             "seconds": seconds,
             "seconds_waiting_for_data": self.waited,
-            "samples_per_second": self.running.samples / seconds,
+            "samples_per_second": (self.running.samples - restored) / seconds,
         }
         self.history.append(figures)
         self.progress.figures(figures)
@@ -201,7 +203,6 @@ class Loop:
             loss_fn=self.trainer.val_loss_fn,
             device=self.fabric.device,
             use_labels=self.config.use_labels,
-            ignore_label=self.config.ignore_label,
         )
         return dataclasses.replace(
             train,
@@ -213,7 +214,8 @@ class Loop:
     def _note_best(self, figures: EpochFigures) -> bool:
         if self.monitor is None:
             return False
-        value = getattr(figures, self.monitor)
+        # one process decides: on a GPU the others' figures may differ in their last bits
+        value = self.fabric.broadcast(getattr(figures, self.monitor))
         if value is None:
             raise ConfigError(
                 f"monitor={self.monitor} has no value in epoch {figures.epoch}: its set has a "
@@ -255,25 +257,3 @@ class Loop:
                 f"view_sampling_with_replacement={asked[1]}, the source gives "
                 f"num_views={given[0]}, views_repeat={given[1]}; make them agree"
             )
-
-
-def _fabric(config: ContrastiveTrainerConfig, folder: RunFolder | None) -> Fabric:
-    # torchrun says how many processes there are; without it the config does
-    return Fabric(
-        accelerator=config.accelerator,
-        devices=int(os.environ.get("LOCAL_WORLD_SIZE", config.devices)),
-        num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", 1)),
-        precision=config.precision,
-        loggers=_tensorboard(folder) if config.tensorboard else None,
-    )
-
-
-def _tensorboard(folder: RunFolder | None) -> TensorBoardLogger:
-    if folder is None:
-        raise ConfigError("tensorboard=True has no effect without a run folder; pass run_dir")
-    try:
-        return TensorBoardLogger(folder.path, name=None, version="tensorboard")
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            "tensorboard=True needs the package tensorboardX: pip install 'kview[tensorboard]'"
-        ) from error

@@ -4,6 +4,7 @@ import dataclasses
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ class Keeper:
         encoder: what is trained.
         config: the settings, which a checkpoint must share.
         fingerprint: the data's, which a checkpoint must share.
+        settings: what config.json is to hold beside the fingerprint.
     """
 
     def __init__(
@@ -60,9 +62,11 @@ class Keeper:
         encoder: nn.Module,
         config: ContrastiveTrainerConfig,
         fingerprint: Mapping[str, str | None],
+        settings: Mapping[str, Any],
     ) -> None:
         self.folder, self.fabric, self.encoder = folder, fabric, encoder
         self.config, self.fingerprint = config, dict(fingerprint)
+        self.settings = {"kview": version("kview"), **settings, "fingerprint": self.fingerprint}
 
     def start(self, resume_from: Path | None) -> dict[str, Any] | None:
         """Readies the folder; gives the checkpoint to go on from, or None to begin.
@@ -82,8 +86,13 @@ class Keeper:
                 f"{self.folder.path} holds a run already; resume it (resume_from, "
                 "kview train --resume) or choose another folder"
             )
+        if path is not None and path.parent.resolve() != self.folder.checkpoints.resolve():
+            raise ConfigError(
+                f"resume_from={path} is no checkpoint of run_dir={self.folder.path}; a run goes on "
+                "in its own folder"
+            )
         if self.fabric.is_global_zero:
-            self.folder.create()
+            self.folder.write_config(self.settings)
             cut_to(self.folder.metrics, state["metrics_bytes"] if state else 0)
         self.fabric.barrier()
         return state
@@ -130,7 +139,15 @@ class Keeper:
         self.encoder.load_state_dict(last)
 
     def restore(self, state: Mapping[str, Any], optimizer: Any) -> tuple[Position, Running]:
-        """Puts the optimiser and the loss scaler back; gives where the run was."""
+        """Puts weights, optimiser and loss scaler back; gives where the run was.
+
+        Raises:
+            CheckpointError: the weights are not the encoder's.
+        """
+        try:
+            self.encoder.load_state_dict(state["model_state_dict"])
+        except RuntimeError as error:
+            raise CheckpointError(f"the checkpoint's weights do not fit: {error}") from error
         optimizer.load_state_dict(state["optimizer_state_dict"])
         scaler = self._scaler()
         if scaler is not None and state["scaler_state_dict"] is not None:
@@ -150,6 +167,7 @@ class Keeper:
                 "temperature": self.config.temperature,
                 "lr": optimizer.param_groups[0]["lr"],
                 "config": self.config.to_dict(),
+                "encoder": self._described(),
                 "fingerprint": self.fingerprint,
                 **self._machine(),
             }
@@ -158,6 +176,10 @@ class Keeper:
 
     def _scaler(self) -> Any:
         return getattr(self.fabric.strategy.precision, "scaler", None)
+
+    def _described(self) -> dict[str, Any]:
+        """The encoder's class and, where it has one, its config."""
+        return {"class": type(self.encoder).__name__, **getattr(self.encoder, "config", {})}
 
     def _machine(self) -> dict[str, int]:
         """What changes the last bits of a result without being a setting."""
@@ -171,6 +193,7 @@ class Keeper:
             for config in (self.config.to_dict(), state["config"])
         )
         unlike = differing(ours, theirs) + differing(self.fingerprint, state["fingerprint"])
+        unlike += differing(self._described(), state["encoder"])
         if unlike:
             raise CheckpointError(
                 f"the checkpoint is of another run: {'; '.join(unlike)}; resume with the settings "

@@ -47,17 +47,35 @@ class RunFolder:
         """Reads config.json.
 
         Raises:
-            CheckpointError: there is none, so this is no run folder.
+            CheckpointError: there is none, so this is no run folder; or it is damaged.
         """
         if not self.config.is_file():
             raise CheckpointError(f"{self.path} is no run folder: it has no config.json")
-        return json.loads(self.config.read_text())
+        try:
+            config = json.loads(self.config.read_text())
+        except ValueError as error:
+            raise CheckpointError(f"{self.config} is damaged: {error}") from error
+        if not isinstance(config, dict):
+            raise CheckpointError(f"{self.config} is damaged: it holds no JSON object")
+        return config
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl."""
+        """The lines of metrics.jsonl.
+
+        Raises:
+            CheckpointError: a line is damaged.
+        """
         if not self.metrics.is_file():
             return []
-        return [json.loads(line) for line in self.metrics.read_text().splitlines()]
+        lines: list[dict[str, Any]] = []
+        for number, line in enumerate(self.metrics.read_text().splitlines(), start=1):
+            try:
+                lines.append(json.loads(line))
+            except ValueError as error:
+                raise CheckpointError(
+                    f"{self.metrics} line {number} is damaged: {error}"
+                ) from error
+        return lines
 
     def snapshot(self, epoch: int) -> Path:
         """Where the snapshot after an epoch lies."""

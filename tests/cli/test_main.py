@@ -175,6 +175,85 @@ def test_the_demo_beats_its_baselines(tmp_path, capsys):
     assert str(run / "report.html") in capsys.readouterr().out
 
 
+def change(path: Path, **settings: object) -> None:
+    """Writes other values into the parts of a config.json."""
+    config = json.loads(path.read_text())
+    for part, values in settings.items():
+        config[part] = values if not isinstance(values, dict) else {**config[part], **values}
+    path.write_text(json.dumps(config))
+
+
+def test_flags_beside_resume_take_effect_or_are_refused(store, tmp_path, capsys):
+    run = tmp_path / "run"
+    train(store, run, "--lr-schedule", "constant")
+    error = error_of(capsys, "train", "--resume", str(run), "--lr", "0.5")
+    assert "lr: here 0.5, in the checkpoint 0.001" in error
+    assert json.loads((run / "config.json").read_text())["trainer"]["lr"] == 0.001
+    main(["train", "--resume", str(run), "--max-epochs", "3"])
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == 3
+    assert json.loads((run / "config.json").read_text())["trainer"]["max_epochs"] == 3
+
+
+def test_a_changed_encoder_is_refused_on_resume(store, tmp_path, capsys):
+    run = tmp_path / "run"
+    train(store, run)
+    change(run / "config.json", encoder={"dropout": 0.7})
+    assert "dropout: here 0.7" in error_of(capsys, "train", "--resume", str(run))
+
+
+def test_data_that_changed_since_is_not_evaluated(store, tmp_path, capsys):
+    run, copy = tmp_path / "run", tmp_path / "copy.zarr"
+    shutil.copytree(store, copy)
+    train(copy, run)
+    shutil.rmtree(copy)
+    write_synthetic_store(copy, num_rows=90, num_layers=5, hidden_size=16, max_tokens=4, seed=1)
+    assert "is not what it was trained on" in error_of(capsys, "evaluate", str(run))
+
+
+def test_report_leaves_the_figures_as_they_were(store, tmp_path, capsys):
+    run = tmp_path / "run"
+    train(store, run)
+    main(["evaluate", str(run), "--k", "3", "--reference", "all"])
+    before = [(run / name).read_bytes() for name in ("evaluation.json", "predictions.csv")]
+    (run / "report.html").unlink()
+    main(["report", str(run)])
+    assert (run / "report.html").is_file()
+    assert [(run / n).read_bytes() for n in ("evaluation.json", "predictions.csv")] == before
+
+
+def test_a_matrix_needs_names_that_differ(tmp_path, capsys):
+    runs = [str(tmp_path / name / "run") for name in ("a", "b")]
+    error = error_of(capsys, "evaluate", "--matrix", *runs, "--out", str(tmp_path / "matrix"))
+    assert "['run', 'run'] repeat one" in error
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "is damaged"),
+        ("[]", "is damaged: it holds no JSON object"),
+        ("{}", "names no store"),
+        ('{"store": "s", "trainer": {"batch_size": "8"}}', "batch_size='8' is not what it takes"),
+        ('{"store": "s", "trainer": []}', "ContrastiveTrainerConfig is a list"),
+        ('{"store": "s", "encoder": {"depth": 3}}', "unknown settings depth in encoder"),
+    ],
+)
+def test_a_damaged_config_is_one_sentence(content, message, tmp_path, capsys):
+    (tmp_path / "config.json").write_text(content)
+    error = error_of(capsys, "evaluate", str(tmp_path))
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_errors_of_the_system_are_one_sentence(store, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    error = error_of(capsys, "train", str(store), "--out", str(tmp_path / "file"))
+    assert error.startswith("kview: ")
+    assert error.count("\n") == 1
+    flags = ["--out", str(tmp_path / "run"), "--accelerator", "abacus"]
+    assert "accelerator='abacus'" in error_of(capsys, "train", str(store), *flags)
+
+
 def test_version_and_module():
     done = subprocess.run(
         [sys.executable, "-m", "kview.cli", "--version"], capture_output=True, text=True, check=True

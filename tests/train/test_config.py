@@ -23,6 +23,10 @@ from kview.train import ContrastiveTrainerConfig, LayerAwareContrastiveTrainerCo
         ({"min_lr": 1.0}, "min_lr=1.0 exceeds lr=0.001"),
         ({"keep_snapshots": 2}, "no effect without snapshot_every_epochs"),
         ({"same_sample_weight": 0.0, "same_class_weight": 0.0}, "both 0"),
+        ({"batch_size": 2.5}, "batch_size=2.5 is not what it takes: int"),
+        ({"lr_schedule": "linear"}, "lr_schedule='linear' is not what it takes"),
+        ({"monitor": "train_los"}, "monitor='train_los' is not what it takes"),
+        ({"snapshot_every_epochs": 99}, "no effect in max_epochs=20"),
         ({"use_labels": False, "same_class_weight": 2.0}, "no effect with use_labels=False"),
     ],
 )

@@ -224,3 +224,32 @@ def test_tensorboard_gets_every_epochs_figures(tmp_path):
 def test_tensorboard_without_a_folder_is_refused():
     with pytest.raises(ConfigError, match="no effect without a run folder"):
         fit(MemorySource(), tensorboard=True)
+
+
+def test_resume_in_double_precision_is_bit_exact(tmp_path):
+    source, settings = MemorySource(), {"precision": "64-true", "lr_schedule": "constant"}
+    _, expected = fit(source, max_epochs=3, **settings)
+    fit(source, run_dir=tmp_path, max_epochs=1, **settings)
+    _, resumed = fit(source, run_dir=tmp_path, resume_from=tmp_path, max_epochs=3, **settings)
+    assert_equal_weights(resumed, expected)
+
+
+def test_a_run_goes_on_in_its_own_folder_only(tmp_path):
+    for name in ("one", "two"):
+        fit(MemorySource(), run_dir=tmp_path / name)
+    before = (tmp_path / "two" / "metrics.jsonl").read_bytes()
+    with pytest.raises(ConfigError, match="is no checkpoint of run_dir="):
+        fit(MemorySource(), run_dir=tmp_path / "two", resume_from=tmp_path / "one")
+    assert (tmp_path / "two" / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_run_from_python_keeps_its_config(tmp_path):
+    fit(MemorySource(), run_dir=tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert ContrastiveTrainerConfig.from_dict(config["trainer"]).batch_size == 16
+    assert config["fingerprint"]["train"] == MemorySource().fingerprint
+
+
+def test_accumulation_beyond_an_epoch_is_refused():
+    with pytest.raises(ConfigError, match="accumulate_steps=9 exceeds the 3 batches"):
+        fit(MemorySource(40), accumulate_steps=9)
