@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, Union
 
+import torch.distributed as dist
 import tyro
 from rich.logging import RichHandler
 
@@ -63,6 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
         )
         _RUN[type(command)](command)
+        if dist.is_available() and dist.is_initialized():
+            dist.barrier()  # whoever leaves first would pull the others' connections down
+            dist.destroy_process_group()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on
         sys.exit(141)

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 
 from kview.train import (
     ContrastiveTrainerConfig,
@@ -40,3 +41,6 @@ def fit(
 
 if __name__ == "__main__":
     fit(Path(sys.argv[1]), **json.loads(sys.argv[2]))
+    if dist.is_initialized():
+        dist.barrier()  # whoever leaves first would pull the other's connection down
+        dist.destroy_process_group()

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import struct
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,8 +13,8 @@ import torch
 from ..contracts import CheckpointError
 
 _UNREADABLE = (
-    *(RuntimeError, EOFError, ValueError, OSError, KeyError, TypeError, AttributeError),
-    *(pickle.UnpicklingError, zipfile.BadZipFile),
+    *(RuntimeError, EOFError, ValueError, OSError, LookupError, TypeError, AttributeError),
+    *(ArithmeticError, AssertionError, pickle.UnpicklingError, struct.error, zipfile.BadZipFile),
 )
 
 KEYS = frozenset(
