@@ -9,6 +9,7 @@ import os
 from tempfile import TemporaryDirectory
 
 import torch
+import torch.distributed as dist
 
 from kview.data import ActivationDataset, ActivationStore, write_synthetic_store
 from kview.train import ContrastiveTrainer, ContrastiveTrainerConfig, ProgressiveCompressor
@@ -34,6 +35,9 @@ def main() -> None:
     if rank == 0:
         for epoch in result.history:
             print(f"epoch {epoch.epoch}  train_loss {epoch.train_loss:.4f}")
+    if dist.is_initialized():
+        dist.barrier()  # whoever leaves first would pull the other's connection down
+        dist.destroy_process_group()
 
 
 if __name__ == "__main__":
