@@ -4,7 +4,7 @@ Prints a JSON line a row: seconds of rounds that take turns, A B C A B C, and pe
 inputs, each form in a fresh process; exits 1 where one is short. Run it with nothing else on the
 machine:
 
-    python benchmarks/loss.py [--samples 2048 --views 4 --dim 512 --rounds 5]
+    python benchmarks/loss.py [--samples 2048 --views 4 --dim 512 --rounds 3]
 """
 
 import argparse
@@ -111,7 +111,7 @@ def main() -> int:
     parser.add_argument("--samples", type=int, default=2048, help="B")
     parser.add_argument("--views", type=int, default=4, help="K")
     parser.add_argument("--dim", type=int, default=512, help="D")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peak-of", nargs=4, metavar=("FORM", "B", "K", "D"))
     given = parser.parse_args()
     if given.peak_of:
