@@ -227,11 +227,17 @@ def test_tensorboard_without_a_folder_is_refused():
 
 
 def test_resume_in_double_precision_is_bit_exact(tmp_path):
-    source, settings = MemorySource(), {"precision": "64-true", "lr_schedule": "constant"}
-    _, expected = fit(source, max_epochs=3, **settings)
-    fit(source, run_dir=tmp_path, max_epochs=1, **settings)
-    _, resumed = fit(source, run_dir=tmp_path, resume_from=tmp_path, max_epochs=3, **settings)
-    assert_equal_weights(resumed, expected)
+    def double(epochs: int, **folder):
+        return fit(
+            MemorySource(),
+            max_epochs=epochs,
+            precision="64-true",
+            lr_schedule="constant",
+            **folder,
+        )[1]
+
+    double(1, run_dir=tmp_path)
+    assert_equal_weights(double(3, run_dir=tmp_path, resume_from=tmp_path), double(3))
 
 
 def test_a_run_goes_on_in_its_own_folder_only(tmp_path):
