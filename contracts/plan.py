@@ -133,7 +133,10 @@ class Plan:
 
     def __init__(self, hints: Mapping[str, Hint]) -> None:
         self.hints = hints
-        self._fixed: Any = tuple.__class_getitem__(tuple(h.outside for h in self.hints.values()))
+        fixed = tuple.__class_getitem__(tuple(h.outside for h in self.hints.values()))
+        # beartype takes tuples that print alike for one hint, as those of a class and of the same
+        # class defined again by a notebook's cell do; with a plan's own mark they do not
+        self._fixed: Any = Annotated[fixed, self]
         places = list(enumerate(hints.values()))
         self._not_letters = [i for i, h in places if h.refuses_letters]
         self._lengths = [(i, h.length.array) for i, h in places if h.length]

@@ -348,3 +348,19 @@ def test_a_string_is_no_sequence_of_samples() -> None:
     for letters in ("", "abc"):
         with pytest.raises(ContractError, match="items: type: expected Sequence of KViewItem, got"):
             count(letters)  # type: ignore[arg-type]
+
+
+def test_a_class_may_be_defined_again_under_its_name() -> None:
+    """As by a notebook's cell that is run twice: beartype takes tuples of the two for one hint."""
+
+    def cell() -> object:
+        class Result:
+            pass
+
+        @boundary
+        def again() -> Result:
+            return Result()
+
+        return again()
+
+    assert type(cell()) is not type(cell())
