@@ -72,6 +72,11 @@ class Loop:
                 f"accumulate_steps={self.config.accumulate_steps} exceeds the {self.steps} batches "
                 "of an epoch; lower it"
             )
+        if self.config.warmup_steps >= self._optimizer_steps():
+            raise ConfigError(
+                f"warmup_steps={self.config.warmup_steps} never ends in the run's "
+                f"{self._optimizer_steps()} optimiser steps; lower it"
+            )
         self.at = Position()
         self.running = Running()
         self.history: list[EpochFigures] = []

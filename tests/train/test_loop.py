@@ -259,3 +259,8 @@ def test_a_run_from_python_keeps_its_config(tmp_path):
 def test_accumulation_beyond_an_epoch_is_refused():
     with pytest.raises(ConfigError, match="accumulate_steps=9 exceeds the 3 batches"):
         fit(MemorySource(40), accumulate_steps=9)
+
+
+def test_a_warm_up_longer_than_the_run_is_refused():
+    with pytest.raises(ConfigError, match="warmup_steps=6 never ends in the run's 6 optimiser"):
+        fit(MemorySource(40), warmup_steps=6)
