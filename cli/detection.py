@@ -1,9 +1,9 @@
 """A run and a store in, an evaluation out: what `evaluate`, `report` and `demo` share."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -67,11 +67,12 @@ def detect(
         CheckpointError: the folder holds no finished run.
     """
     how = how or DetectionSettings()
-    settings = RunSettings.from_dict(folder.read_config())
+    config = folder.read_config()
+    settings = RunSettings.from_dict(config)
     encoder = load_encoder(folder.encoder)
     own = open_data(settings)
     train = dataset(own, settings, "train")
-    require_same_rows(folder, train)
+    require_same_rows(folder, config, train)
     scored = own if store is None else open_data(settings, store)
     if store is not None:
         require_same_kind(own, scored, settings.store, store)
@@ -121,13 +122,15 @@ def write_page(found: Detection, run: RunFolder, folder: Path) -> Path:
     )
 
 
-def require_same_rows(folder: RunFolder, train: ActivationDataset) -> None:
+def require_same_rows(
+    folder: RunFolder, config: Mapping[str, Any], train: ActivationDataset
+) -> None:
     """Refuses a run whose data has changed since: its split, and so its test rows, are others now.
 
     Raises:
         ConfigError: the rows or labels are not those that the run was trained on.
     """
-    known = folder.read_config().get("fingerprint", {}).get("train")
+    known = config.get("fingerprint", {}).get("train")
     if known != train.fingerprint:
         raise ConfigError(
             f"the data of {folder.path} is not what it was trained on: rows, labels or lengths "

@@ -15,6 +15,7 @@ from rich.logging import RichHandler
 
 from ..contracts import ConfigError, KViewError
 from ..train import RunFolder
+from ..train.gather import is_distributed
 from .console import err, is_first
 from .demo import Demo, run_demo
 from .evaluate import Evaluate, Report, run_evaluate, run_report
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
         )
         _RUN[type(command)](command)
-        if dist.is_available() and dist.is_initialized():
+        if is_distributed():
             dist.barrier()  # whoever leaves first would pull the others' connections down
             dist.destroy_process_group()
     except BrokenPipeError:

@@ -23,6 +23,7 @@ from ..eval import KViewMetrics, sample_ids
 from .calibration import Calibration
 from .config import ContrastiveTrainerConfig, LayerAwareContrastiveTrainerConfig
 from .figures import FitResult
+from .gather import is_distributed
 from .layer_aware import LayerAwareProgressiveCompressor
 from .loop import Loop
 from .run import RunFolder
@@ -84,7 +85,7 @@ class ContrastiveTrainer:
         )
         metrics = KViewMetrics()
         metrics.update(z_views.detach())
-        if dist.is_initialized():
+        if is_distributed():
             state = metrics.state
             dist.all_reduce(state)
             metrics = KViewMetrics(state, num_views=batch.num_views)

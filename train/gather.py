@@ -9,6 +9,11 @@ from torch import Tensor
 from ..contracts import ContractError, Violation
 
 
+def is_distributed() -> bool:
+    """Whether this process belongs to a process group of torch.distributed."""
+    return dist.is_available() and dist.is_initialized()
+
+
 def gather_samples(
     z_views: Tensor, labels: Tensor | None, sample_ids: Tensor | None
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
@@ -26,7 +31,7 @@ def gather_samples(
     Raises:
         ContractError: processes disagree on K, D, a dtype, or on what is None; raised on all.
     """
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+    if not is_distributed() or dist.get_world_size() == 1:
         return z_views, labels, sample_ids
     sizes = _exchange_sizes(z_views, labels, sample_ids)
     return (
