@@ -30,16 +30,10 @@ class RunFolder:
         self.best = self.checkpoints / "best.ckpt"
         self.encoder = self.path / "encoder.safetensors"
         self.evaluation = self.path / "evaluation.json"
-        self.predictions = self.path / "predictions.csv"
-        self.report = self.path / "report.html"
-
-    def create(self) -> None:
-        """Makes the folders."""
-        self.checkpoints.mkdir(parents=True, exist_ok=True)
 
     def write_config(self, config: Mapping[str, Any]) -> None:
-        """Writes config.json."""
-        self.create()
+        """Makes the folders and writes config.json."""
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
         text = json.dumps(config, indent=2) + "\n"
         write_atomically(self.config, lambda file: file.write(text.encode()))
 
