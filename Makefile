@@ -42,7 +42,7 @@ check: .venv/.dev .venv/.typed
 	touch $@
 
 # pyright cannot follow an editable install of mapped folders: tests are typed against a plain one.
-.venv/.typed: .venv/.dev $(wildcard contracts/*.py data/*.py eval/*.py train/*.py cli/*.py)
+.venv/.typed: .venv/.dev $(shell find contracts data eval train cli -name "*.py")
 	rm -rf .venv/typed build
 	$(PIP) --no-deps --upgrade --target .venv/typed .
 	rm -rf build

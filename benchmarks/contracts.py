@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from kview.contracts import ContractError, KViewBatch, ZViews, boundary, checks
+from kview.contracts.checking.plan import Plan
 from kview.contracts.levels import Level
-from kview.contracts.plan import Plan
 from rows import show
 
 B, K, T, H, D = 64, 4, 64, 1024, 128

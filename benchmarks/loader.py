@@ -21,11 +21,11 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset
 
 from kview.contracts import KViewItem
 from kview.data import ActivationDataset, ActivationStore, ActivationWriter, collate_kview
-from kview.data.columns import encode_strings
-from kview.data.folder import Folder
-from kview.data.row import checksum
-from kview.data.schema import COLUMN_TYPES, NativeSchema
-from kview.data.shards import shard_index
+from kview.data.layout.columns import encode_strings
+from kview.data.native.folder import Folder
+from kview.data.native.row import checksum
+from kview.data.native.schema import COLUMN_TYPES, NativeSchema
+from kview.data.native.shard_file import shard_index
 from rows import show
 
 B, K, L, T, H = 32, 4, 16, 64, 2048

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kview.cli.detection import detect
+from kview.cli.scored_run import detect
 from kview.cli.settings import DataSettings, EncoderSettings, RunSettings
 from kview.cli.train import train
 from kview.eval import DetectionEvaluation, DetectionFigures, Figure

@@ -8,8 +8,8 @@ from ..contracts import ConfigError
 from ..data import write_synthetic_store
 from ..train import ContrastiveTrainerConfig, RunFolder
 from .console import note, say
-from .detection import detect, write_page
 from .evaluate import show
+from .scored_run import detect, write_page
 from .settings import EncoderSettings, RunSettings
 from .train import train
 

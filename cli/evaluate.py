@@ -7,16 +7,10 @@ from pathlib import Path
 import tyro
 
 from ..contracts import ConfigError
-from ..eval import (
-    DetectionEvaluation,
-    Figure,
-    NoFigures,
-    Scored,
-    write_matrix,
-)
+from ..eval import DetectionEvaluation, Figure, NoFigures, Scored, write_matrix
 from ..train import RunFolder
 from .console import print_json, print_table, say
-from .detection import DetectionSettings, detect, write_page
+from .scored_run import DetectionSettings, detect, write_page
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from rich.logging import RichHandler
 
 from ..contracts import ConfigError, KViewError
 from ..train import RunFolder
-from ..train.gather import is_distributed
+from ..train.loss.gather import is_distributed
 from .console import err, is_first
 from .demo import Demo, run_demo
 from .evaluate import Evaluate, Report, run_evaluate, run_report

@@ -6,11 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 from ..contracts import ConfigError
-from ..train import (
-    Conditioning,
-    ContrastiveTrainerConfig,
-    LayerAwareContrastiveTrainerConfig,
-)
+from ..train import Conditioning, ContrastiveTrainerConfig, LayerAwareContrastiveTrainerConfig
 from ..train.typed import from_mapping, require_types
 
 

@@ -1,10 +1,10 @@
 """Typed, checked K-view batches: the ground floor of kview."""
 
-from .axes import AtLeast, Len
-from .boundary import boundary
+from .boundaries import boundary
+from .checking.axes import AtLeast, Len
+from .checking.rule import Rule
 from .contract import Contract
 from .embeddings import EmbeddingBatch, EmbeddingRecord, ZViews
-from .encoding import ViewEncoder, encoder_keywords
 from .errors import (
     CheckpointError,
     ConfigError,
@@ -18,8 +18,8 @@ from .errors import (
 from .install import install_checks
 from .levels import checks, current_level
 from .protocols import Detector, Encoder, KViewSource
-from .rule import Rule
 from .rules import IGNORE_LABEL
+from .view_encoder import ViewEncoder, encoder_keywords
 from .views import FlatViews, KViewBatch, KViewItem, ResponseLogprobs, restore_views
 
 __all__ = [

@@ -8,10 +8,10 @@ from typing import Any, ClassVar, Self, TypeVar, cast
 import torch
 from torch import Tensor
 
-from .checking import plan_of, read_all, validate
+from .checking.check import plan_of, read_all, validate
+from .checking.plan import Planned
+from .checking.report import Report, describe
 from .levels import current_level
-from .plan import Planned
-from .report import Report, describe
 
 C = TypeVar("C", bound="Contract")
 

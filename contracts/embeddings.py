@@ -8,9 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from . import rules
-from .axes import AtLeast, Len
+from .checking.axes import AtLeast, Len
+from .checking.rule import Rule
 from .contract import Contract
-from .rule import Rule
 
 ZViews = Annotated[Float[Tensor, "B K D"], AtLeast(B=1, K=2, D=1)]
 """The embeddings of B samples with K views each, as an argument of a boundary."""

@@ -6,10 +6,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from .checking import tensors_in
+from .checking.check import tensors_in
+from .checking.report import grouped
+from .checking.rule import Rule
 from .errors import listed
-from .report import grouped
-from .rule import Rule
 
 IGNORE_LABEL = -1
 """The label of a sample whose truth is unknown."""

@@ -1,5 +1,7 @@
 """The K-view contracts: one sample, a batch, and the batch's views flattened for an encoder."""
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
@@ -8,12 +10,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from . import rules
-from .axes import AtLeast, Len
-from .boundary import boundary
+from .boundaries import boundary
+from .checking.axes import AtLeast, Len
+from .checking.report import describe
+from .checking.rule import Rule
 from .contract import Contract, build_unchecked
 from .errors import ContractError, Violation
-from .report import describe
-from .rule import Rule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -207,3 +209,17 @@ def restore_views(z: Float[Tensor, "M D"], num_views: int) -> Float[Tensor, "B K
         violation = Violation(("z",), "size of M", expected, describe(z))
         raise ContractError(f"restore_views(...): {violation}", (violation,))
     return z.reshape(z.shape[0] // num_views, num_views, z.shape[1])  # (B, K, D)
+
+
+def sample_ids(hashkeys: Sequence[str]) -> Int[Tensor, " B"]:
+    """The hashkeys' 64-bit BLAKE2b digests, signed, as the loss takes them: (B,) int64.
+
+    One number per hashkey, the same in every process and on every machine: Python's own `hash` is
+    salted per process, so ranks would disagree about which rows are the same sample.
+    """
+    return torch.tensor([_digest(key) for key in hashkeys], dtype=torch.int64)
+
+
+def _digest(hashkey: str) -> int:
+    digest = hashlib.blake2b(hashkey.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little", signed=True)

@@ -1,20 +1,20 @@
 """Stores of activations, and the K-view batches made of them."""
 
-from .capture import CaptureProgress, CaptureSummary, OutOfRange, capture
 from .collate import collate_kview
 from .convert import Conversion, convert_store
 from .dataset import ActivationDataset
+from .describe import LayerNorms, LengthBin, StoreSummary, describe_store
+from .huggingface import CaptureProgress, CaptureSummary, OutOfRange, capture
+from .item_source import ItemSource, source_of
 from .labels import prompt_key
+from .native.writer import ActivationWriter
 from .parser import ActivationParser, StoreInputs, find_inputs
 from .part import LogprobBlock, Text
-from .sampling import Draw
-from .source import ItemSource, source_of
 from .splits import Splits, SplitStrategy, split_rows
 from .store import ActivationStore
-from .summary import LayerNorms, LengthBin, StoreSummary, describe_store
 from .synthetic import write_synthetic_store
 from .verify import Damage, verify_store
-from .writer import ActivationWriter
+from .view_sampling import Draw
 
 __all__ = [
     "ActivationDataset",

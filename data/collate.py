@@ -5,14 +5,7 @@ from typing import Any
 
 import torch
 
-from ..contracts import (
-    ContractError,
-    KViewBatch,
-    KViewItem,
-    ResponseLogprobs,
-    Violation,
-    boundary,
-)
+from ..contracts import ContractError, KViewBatch, KViewItem, ResponseLogprobs, Violation, boundary
 
 
 def collate_kview(items: Sequence[KViewItem] | KViewBatch) -> KViewBatch:

@@ -9,11 +9,11 @@ import numpy as np
 
 from ..contracts import IGNORE_LABEL, StoreError
 from .labels import FilePath, join_labels
+from .native.writer import ActivationWriter
 from .parser import find_inputs
 from .part import Text
 from .store import ActivationStore, StorePath
 from .verify import Progress
-from .writer import ActivationWriter
 
 log = logging.getLogger("kview.data")
 

@@ -11,19 +11,12 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from ..contracts import (
-    ConfigError,
-    KViewBatch,
-    KViewItem,
-    ResponseLogprobs,
-    StoreError,
-    boundary,
-)
-from .chunks import MissingChunkError
-from .loader import plan_epoch, read_by_threads
-from .sampling import Draw, ViewRule, draw_views
+from ..contracts import ConfigError, KViewBatch, KViewItem, ResponseLogprobs, StoreError, boundary
+from .layout.chunks import MissingChunkError
 from .store import ActivationStore
+from .view_sampling import Draw, ViewRule, draw_views
 from .view_settings import ViewSettings, require_fit, stored_top_k
+from .workers import plan_epoch, read_by_threads
 
 
 class ActivationDataset(Dataset[KViewItem]):

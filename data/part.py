@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..contracts import StoreError
-from .activations import ActivationArray
-from .arrays import ArrayMeta, read_meta
-from .columns import read_rows
-from .files import Files
+from .layout.activations import ActivationArray
+from .layout.columns import read_rows
+from .layout.files import Files
+from .layout.metadata import ArrayMeta, read_meta
 
 log = logging.getLogger("kview.data")
 

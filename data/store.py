@@ -9,14 +9,14 @@ from typing import Self
 import numpy as np
 
 from ..contracts import ConfigError, StoreError
-from .arrays import read_attributes
-from .buffers import Buffers
-from .files import open_files
-from .hallulens import SCHEMA as HALLULENS
-from .hallulens import open_hallulens
-from .native import open_native
+from .hallulens.reader import SCHEMA as HALLULENS
+from .hallulens.reader import open_hallulens
+from .layout.buffers import Buffers
+from .layout.files import open_files
+from .layout.metadata import read_attributes
+from .native.reader import open_native
+from .native.schema import SCHEMA as NATIVE
 from .part import LogprobBlock, StorePart, Text
-from .schema import SCHEMA as NATIVE
 
 StorePath = str | os.PathLike[str]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..contracts import ConfigError
-from .writer import ActivationWriter
+from .native.writer import ActivationWriter
 
 _QUESTIONS = ("Which river runs through {}?", "Who founded {}?", "When was {} built?")
 _VERDICTS = ("as every atlas has it", "which nobody has ever written down")

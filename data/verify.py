@@ -9,24 +9,17 @@ from functools import partial
 import numpy as np
 
 from ..contracts import StoreError
-from .activations import ActivationArray
-from .arrays import ArrayMeta, read_attributes, read_meta
-from .chunks import ShardIndexError
-from .columns import column_file, is_direct, read_chunk, read_column, require_meta
-from .files import Files, lines, open_files
-from .hallulens import (
-    INDEX,
-    RESPONSES,
-    Entry,
-    parse_entry,
-    place_entries,
-    response_length,
-)
-from .hallulens import SCHEMA as HALLULENS
-from .native import check_activations, check_range, parse_text
+from .hallulens.reader import INDEX, RESPONSES, Entry, parse_entry, place_entries, response_length
+from .hallulens.reader import SCHEMA as HALLULENS
+from .layout.activations import ActivationArray
+from .layout.chunks import ShardIndexError
+from .layout.columns import column_file, is_direct, read_chunk, read_column, require_meta
+from .layout.files import Files, lines, open_files
+from .layout.metadata import ArrayMeta, read_attributes, read_meta
+from .native.reader import check_activations, check_range, parse_text
+from .native.schema import ACTIVATIONS, TEXTS, NativeSchema, parse_schema
+from .native.schema import SCHEMA as NATIVE
 from .part import find_logprobs
-from .schema import ACTIVATIONS, TEXTS, NativeSchema, parse_schema
-from .schema import SCHEMA as NATIVE
 
 Progress = Callable[[int, int], None]
 """Called with the rows that are done and their total."""

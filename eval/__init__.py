@@ -1,25 +1,23 @@
 """Metrics, evaluators, detectors and reports of K-view embeddings."""
 
-from .choose_k import ChosenK, choose_k
+from ..contracts.view_encoder import eval_mode
+from ..contracts.views import sample_ids
 from .cosine_evaluator import CosineEvaluator, CosineFigures, CosineReport
-from .detection import default_detectors, evaluate_detection
-from .detectors import (
+from .detection.detectors import (
     CosineDetector,
     KNNDetector,
     MahalanobisDetector,
     Reference,
     reference_set,
 )
+from .detection.evaluate import default_detectors, evaluate_detection
+from .detection.neighbours import ChosenK, choose_k
+from .detection.results import DetectionEvaluation, Scored, ScoredLayer
+from .detection.scoring import DetectionFigures, Difference, Figure, NoFigures
 from .embedding import embed, evenly_spaced
-from .evaluation import evaluate
-from .evaluator import (
-    ContrastiveEvalState,
-    ContrastiveEvaluator,
-    ContrastiveLoss,
-    EvalFigures,
-)
+from .evaluate import evaluate
+from .evaluator import ContrastiveEvalState, ContrastiveEvaluator, ContrastiveLoss, EvalFigures
 from .manager import Evaluator, EvaluatorError, EvaluatorManager, ManagerStats
-from .matrix import write_matrix
 from .metrics import (
     KViewFigures,
     KViewMetrics,
@@ -27,11 +25,8 @@ from .metrics import (
     intra_sample_cosine_mean,
     view_retrieval_top1,
 )
-from .modes import eval_mode
-from .report import write_report
-from .results import DetectionEvaluation, Scored, ScoredLayer
-from .sample_ids import sample_ids
-from .scoring import DetectionFigures, Difference, Figure, NoFigures
+from .report.matrix import write_matrix
+from .report.page import write_report
 
 __all__ = [
     "ChosenK",

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..contracts import EmbeddingBatch, boundary
-from .unit import unit_views
+from .unit_vectors import unit_views
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from ..contracts import (
     Violation,
     boundary,
 )
-from .modes import device_of, eval_mode
+from ..contracts.view_encoder import device_of, eval_mode
 
 
 def evenly_spaced(num_layers: int, k: int) -> tuple[int, ...]:

@@ -17,10 +17,10 @@ from ..contracts import (
     Violation,
     boundary,
 )
+from ..contracts.view_encoder import device_of, eval_mode
+from ..contracts.views import sample_ids
 from .manager import EvaluatorManager
 from .metrics import KViewMetrics
-from .modes import device_of, eval_mode
-from .sample_ids import sample_ids
 
 
 class ContrastiveLoss(Protocol):

@@ -19,7 +19,7 @@ from ..contracts import (
     ZViews,
     boundary,
 )
-from ..contracts.axes import Len
+from ..contracts.checking.axes import Len
 from .metrics import KViewFigures, KViewMetrics
 
 

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..contracts import ContractError, Violation, ZViews, boundary
-from .unit import direction_error, double, unit_views, without_direction
+from .unit_vectors import direction_error, double, unit_views, without_direction
 
 _TILE = 1 << 17
 """Numbers held in float64 at once: 1 MiB, so that a tile stays in cache."""

@@ -18,6 +18,8 @@ import torch
 import kview.data
 import kview.eval
 import kview.train
+from helpers.paths import ROOT
+from helpers.sources import MemorySource
 from kview.contracts import ConfigError, ContractError, EmbeddingRecord, KViewBatch, KViewItem
 from kview.data import ActivationDataset, ActivationParser, ActivationStore, collate_kview
 from kview.eval import (
@@ -39,9 +41,7 @@ from kview.train import (
     SupConLoss,
     train_contrastive,
 )
-from sources import MemorySource
 
-ROOT = Path(__file__).parents[1]
 ROOMS = ("contracts", "data", "eval", "train", "cli")
 KINDS = ("plain", "layer_aware")
 H, L = 16, 8

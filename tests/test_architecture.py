@@ -11,7 +11,8 @@ from types import ModuleType
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from helpers.paths import ROOT
+
 ROOMS = ("contracts", "data", "eval", "train", "cli")
 
 MAY_IMPORT = {

@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 import torch
 
+from helpers.paths import ROOT
+from helpers.sources import MemorySource
 from kview.cli.main import main
 from kview.contracts import KViewItem
 from kview.data import ActivationWriter, prompt_key
-from sources import MemorySource
 
-ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 ROOMS = ("contracts", "data", "eval", "train", "cli")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)

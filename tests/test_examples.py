@@ -10,7 +10,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+from helpers.paths import EXAMPLES
 
 # In this process, where warnings are errors; and what it prints.
 SCRIPTS = {

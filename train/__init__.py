@@ -1,16 +1,16 @@
 """The SupCon loss, encoders and resumable trainers."""
 
-from .api import make_trainer, train_contrastive
-from .calibration import Calibration, measure_layers
+from .chunked import StepOutput
 from .config import ContrastiveTrainerConfig, LayerAwareContrastiveTrainerConfig
-from .contrastive import ContrastiveTrainer, LayerAwareContrastiveTrainer
-from .encoders import ProgressiveCompressor
-from .export import load_encoder, save_encoder
-from .figures import EpochFigures, FitResult
-from .layer_aware import Conditioning, LayerAwareProgressiveCompressor
-from .run import RunFolder
-from .step import StepOutput
-from .supcon import SupConLoss, supcon_loss
+from .encoders.layer_aware import Conditioning, LayerAwareProgressiveCompressor
+from .encoders.layer_statistics import Calibration, measure_layers
+from .encoders.progressive import ProgressiveCompressor
+from .encoders.weights_file import load_encoder, save_encoder
+from .loss.supcon import SupConLoss, supcon_loss
+from .results import EpochFigures, FitResult
+from .run.folder import RunFolder
+from .train_encoder import make_trainer, train_contrastive
+from .trainer import ContrastiveTrainer, LayerAwareContrastiveTrainer
 
 __all__ = [
     "Calibration",

@@ -10,17 +10,17 @@ import torch
 from torch import nn
 
 from ..contracts import ConfigError, KViewBatch, KViewSource
-from ..contracts.steps import steps_per_epoch
+from ..contracts.protocols import steps_per_epoch
 from ..eval import evaluate
-from .figures import EpochFigures, FitResult, Running
-from .launch import launch
+from .fabric import launch
 from .progress import Progress
-from .resume import Keeper, Position
+from .results import EpochFigures, FitResult, Running
+from .run.recorder import Keeper, Position
 from .schedule import learning_rate
 from .seeding import seed_step
 
 if TYPE_CHECKING:
-    from .contrastive import ContrastiveTrainer
+    from .trainer import ContrastiveTrainer
 
 
 class Loop:

@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
-from .figures import EpochFigures
-from .step import StepOutput
+from .chunked import StepOutput
+from .results import EpochFigures
 
 
 class Progress:

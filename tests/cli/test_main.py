@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from helpers.paths import REAL
 from kview.cli.main import main
 from kview.data import write_synthetic_store
 
-REAL = Path(__file__).parents[3] / "shared" / "real" / "halueval_qa_minilm.tar.gz"
+ARCHIVE = REAL / "halueval_qa_minilm.tar.gz"
 
 
 @pytest.fixture(scope="session")
@@ -282,9 +283,11 @@ def numbers(line: dict[str, float | None]) -> dict[str, float]:
     return {name: value for name, value in line.items() if value is not None}
 
 
-@pytest.mark.skipif(not REAL.is_file(), reason="the real activations are not beside the checkout")
+@pytest.mark.skipif(
+    not ARCHIVE.is_file(), reason="the real activations are not beside the checkout"
+)
 def test_the_real_store_end_to_end(tmp_path, capsys):
-    with tarfile.open(REAL) as archive:
+    with tarfile.open(ARCHIVE) as archive:
         archive.extractall(tmp_path, filter="data")
     data, run = tmp_path / "halueval_qa_minilm", tmp_path / "run"
     main(

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from helpers.tiny_models import save
 from kview.cli.main import main
 from kview.data import ActivationStore, write_synthetic_store
-from tiny_models import save
 
 
 @pytest.fixture

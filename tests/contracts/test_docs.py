@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from helpers.paths import DOCS
 from kview.contracts import ContractError
 
-PAGE = Path(__file__).parents[2] / "docs" / "contracts.md"
+PAGE = DOCS / "contracts.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

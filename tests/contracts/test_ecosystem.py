@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torch.utils.data._utils.pin_memory import pin_memory
 
+from helpers.workers import Items, collate, collate_wrongly
 from kview.contracts import (
     ContractError,
     EmbeddingBatch,
@@ -22,7 +23,6 @@ from kview.contracts import (
     checks,
     restore_views,
 )
-from workers import Items, collate, collate_wrongly
 
 # Python 3.12 and later warn of every fork beside torch's threads
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")

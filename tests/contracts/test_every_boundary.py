@@ -21,8 +21,8 @@ from kview.contracts import (
     KViewItem,
     checks,
 )
-from kview.contracts.boundary import BOUNDARIES
-from kview.contracts.plan import Hint
+from kview.contracts.boundaries import BOUNDARIES
+from kview.contracts.checking.plan import Hint
 from kview.contracts.strategies import (
     embedding_batches,
     invalid_kview_batches,
@@ -191,13 +191,13 @@ def test_whatever_is_public_and_takes_a_contract_is_a_boundary() -> None:
         "kview.data.dataset.ActivationDataset.__getitem__",
         "kview.data.dataset.ActivationDataset.__getitems__",
         "kview.data.collate.stack_items",
-        "kview.train.contrastive.ContrastiveTrainer.training_step",
-        "kview.train.supcon.supcon_loss",
-        "kview.train.encoders.ProgressiveCompressor.forward",
-        "kview.train.layer_aware.LayerAwareProgressiveCompressor.forward",
+        "kview.train.trainer.ContrastiveTrainer.training_step",
+        "kview.train.loss.supcon.supcon_loss",
+        "kview.train.encoders.progressive.ProgressiveCompressor.forward",
+        "kview.train.encoders.layer_aware.LayerAwareProgressiveCompressor.forward",
         "kview.eval.evaluator.ContrastiveEvaluator.validation_step",
         "kview.eval.manager.EvaluatorManager.accumulate_batch",
-        "kview.contracts.encoding.ViewEncoder.__call__",
+        "kview.contracts.view_encoder.ViewEncoder.__call__",
         "kview.contracts.views.restore_views",
     ],
 )

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import torch
 
+from helpers.workers import tell_level
 from kview.contracts import ConfigError, ContractError, KViewBatch, checks, current_level
 from kview.contracts.levels import VARIABLE, Level
-from workers import tell_level
 
 # Python 3.12 and later warn of every fork beside torch's threads
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from foreign_stores import Grid, foreign
+from helpers.foreign_stores import Grid, foreign
 from kview.contracts import StoreError
 from kview.data import (
     ActivationStore,

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreign_stores import Grid, foreign, masked
+from helpers.foreign_stores import Grid, foreign, masked
 from kview.contracts import ConfigError, KViewBatch, KViewItem, StoreError, checks
 from kview.data import ActivationDataset, ActivationStore, Draw, collate_kview
 

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import zarr
 
+from helpers.paths import REAL
 from kview.contracts import ConfigError
 from kview.data import ActivationParser, ActivationStore, find_inputs, verify_store
 
-ARCHIVE = Path(__file__).parents[3] / "shared/real/halueval_qa_minilm.tar.gz"
+ARCHIVE = REAL / "halueval_qa_minilm.tar.gz"
 
 pytestmark = pytest.mark.skipif(not ARCHIVE.exists(), reason=f"there is no {ARCHIVE.name}")
 

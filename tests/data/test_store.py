@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from foreign_stores import foreign, masked
+from helpers.foreign_stores import foreign, masked
 from kview.contracts import ConfigError, StoreError
 from kview.data import ActivationStore, ActivationWriter, write_synthetic_store
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreign_stores import Grid, foreign
+from helpers.foreign_stores import Grid, foreign
+from helpers.written_rows import append_rows
 from kview.contracts import StoreError
 from kview.data import ActivationStore, ActivationWriter, Damage, verify_store
-from written_rows import append_rows
 
 ROWS, LAYERS = 7, 3
 CHUNK = 4 * 5 * 2 + 4

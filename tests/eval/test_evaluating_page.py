@@ -1,11 +1,12 @@
 """The examples in docs/evaluating.md run as they stand."""
 
 import re
-from pathlib import Path
 
 import pytest
 
-PAGE = Path(__file__).parents[2] / "docs" / "evaluating.md"
+from helpers.paths import DOCS
+
+PAGE = DOCS / "evaluating.md"
 EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 
 

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.oracles import pair_cosines_by_loops, supcon_by_loops
 from kview.contracts import ConfigError, ContractError, KViewBatch, ViewEncoder
 from kview.eval import (
     ContrastiveEvalState,
@@ -15,7 +16,6 @@ from kview.eval import (
     intra_sample_cosine_mean,
     sample_ids,
 )
-from oracles import pair_cosines_by_loops, supcon_by_loops
 
 
 def batch_of(B: int, K: int = 2, T: int = 3, H: int = 4, seed: int = 0, **changes) -> KViewBatch:

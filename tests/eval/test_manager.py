@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from helpers.oracles import pair_cosines_by_loops
 from kview.contracts import ConfigError, ContractError, EmbeddingRecord
 from kview.eval import CosineEvaluator, EvaluatorError, EvaluatorManager
-from oracles import pair_cosines_by_loops
 
 
 class Failing:

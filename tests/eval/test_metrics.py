@@ -5,6 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.oracles import pair_cosines_by_loops, view_retrieval_by_loops
 from kview.contracts import ContractError
 from kview.eval import (
     KViewMetrics,
@@ -12,7 +13,6 @@ from kview.eval import (
     intra_sample_cosine_mean,
     view_retrieval_top1,
 )
-from oracles import pair_cosines_by_loops, view_retrieval_by_loops
 
 seeds = st.integers(0, 2**32 - 1)
 

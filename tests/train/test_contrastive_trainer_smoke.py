@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from helpers.sources import MemorySource
 from kview.contracts import ConfigError, ContractError, KViewBatch
 from kview.train import (
     ContrastiveTrainer,
@@ -16,7 +17,6 @@ from kview.train import (
     ProgressiveCompressor,
     load_encoder,
 )
-from sources import MemorySource
 
 KINDS = ["plain", "layer_aware"]
 

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from helpers.sources import MemorySource
 from kview.contracts import CheckpointError, ConfigError, checks
 from kview.train import (
     ContrastiveTrainer,
@@ -12,7 +13,6 @@ from kview.train import (
     ProgressiveCompressor,
     train_contrastive,
 )
-from sources import MemorySource
 
 
 def fit(source, val=None, *, run_dir=None, resume_from=None, dropout=0.0, sub=None, **settings):

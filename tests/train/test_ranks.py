@@ -9,18 +9,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from fit_ranks import fit
-from kview.train.checkpoint import load_checkpoint
-from kview.train.run import RunFolder
-
-TESTS = Path(__file__).parents[1]
+from helpers.fit_ranks import fit
+from helpers.paths import HELPERS, TESTS
+from kview.train.run.checkpoint import load_checkpoint
+from kview.train.run.folder import RunFolder
 
 
 def torchrun(folder: Path, processes: int, **arguments: object) -> list[torch.Tensor]:
     """The weights of `fit_ranks.fit(folder, **arguments)` on so many processes."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += [f"--nproc-per-node={processes}"]
-    command += [str(TESTS / "fit_ranks.py"), str(folder), json.dumps(arguments)]
+    command += [str(HELPERS / "fit_ranks.py"), str(folder), json.dumps(arguments)]
     environment = {**os.environ, "PYTHONPATH": str(TESTS), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -1,0 +1,1 @@
+"""Everything that knows HalluLens' stores, schema "zarr-v1"."""

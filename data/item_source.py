@@ -1,0 +1,156 @@
+"""`source_of`: a `KViewSource` of any map-style dataset of items."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from ..contracts import ConfigError, KViewBatch, KViewItem
+from .collate import collate_kview
+from .view_sampling import Draw
+from .workers import plan_epoch, read_by_processes
+
+
+class ItemDataset(Protocol):
+    """A map-style dataset of items."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> KViewItem: ...
+
+
+class ItemSource:
+    """A `KViewSource` over a dataset of items, whose views are what the dataset says.
+
+    Built by `source_of`, which documents the arguments.
+    """
+
+    def __init__(
+        self,
+        dataset: ItemDataset,
+        *,
+        num_views: int,
+        views_repeat: bool,
+        layer_ids: tuple[int, ...],
+        hashkeys: Sequence[str],
+        labels: np.ndarray,
+        response_lengths: np.ndarray,
+        seed: int,
+    ) -> None:
+        self.dataset = dataset
+        self.num_views = num_views
+        self.views_repeat = views_repeat
+        self.layer_ids = layer_ids
+        self.hashkeys = hashkeys
+        self.labels = labels
+        self.response_lengths = response_lengths
+        self.seed = seed
+
+    def __len__(self) -> int:
+        """The number of items."""
+        return len(self.labels)
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with the ids, the labels, the lengths, the layers, K and the seed."""
+        settings = (self.num_views, self.views_repeat, self.layer_ids, self.seed)
+        digest = hashlib.sha256(repr(settings).encode())
+        digest.update("\n".join(self.hashkeys).encode())
+        digest.update(self.labels.tobytes() + self.response_lengths.tobytes())
+        return digest.hexdigest()
+
+    def __getitem__(self, index: Draw) -> KViewItem:
+        """The item of a draw."""
+        return self.dataset[index.row]
+
+    def __getitems__(self, draws: list[Draw]) -> KViewBatch:
+        """The items of some draws, as a batch."""
+        return collate_kview([self.dataset[d.row] for d in draws])
+
+    def batches(
+        self,
+        *,
+        epoch: int,
+        batch_size: int,
+        start_step: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        shuffle: bool = True,
+        balanced: bool = False,
+        num_workers: int = 0,
+        pin_memory: bool = False,
+    ) -> Iterator[KViewBatch]:
+        """The batches of one epoch; see `KViewSource.batches`. Workers are processes."""
+        batches = plan_epoch(
+            self.labels,
+            seed=self.seed,
+            epoch=epoch,
+            batch_size=batch_size,
+            start_step=start_step,
+            rank=rank,
+            world_size=world_size,
+            shuffle=shuffle,
+            balanced=balanced,
+        )
+        return read_by_processes(self, batches, num_workers=num_workers, pin_memory=pin_memory)
+
+
+def source_of(
+    dataset: ItemDataset,
+    *,
+    num_views: int,
+    layer_ids: Sequence[int] | None = None,
+    views_repeat: bool = False,
+    seed: int = 42,
+) -> ItemSource:
+    """Makes a source of a dataset of items, reading each item once to learn ids and labels.
+
+    The dataset decides which views an item has. For a run to be repeatable, `dataset[i]` has to
+    give the same item every time.
+
+    Args:
+        dataset: map-style, of `KViewItem`s with K views each.
+        num_views: K.
+        layer_ids: the model's layer id at each position that `view_indices` name; 0, 1, ... up to
+            the largest that occurs by default.
+        views_repeat: items' views may repeat a layer.
+        seed: of the order.
+
+    Raises:
+        ConfigError: an item has another K, repeats views though it may not, or names a position
+            beyond `layer_ids`.
+    """
+    hashkeys: list[str] = []
+    labels, lengths, top = [], [], -1
+    for i in range(len(dataset)):
+        item = dataset[i]
+        if item.views_activations.shape[0] != num_views or item.views_repeat > views_repeat:
+            raise ConfigError(
+                f"item {i} has {item.views_activations.shape[0]} views, "
+                f"views_repeat={item.views_repeat}; the source is to have num_views={num_views}, "
+                f"views_repeat={views_repeat}"
+            )
+        hashkeys.append(item.hashkey)
+        labels.append(int(item.halu))
+        lengths.append(_tokens(item))
+        top = max(top, int(item.view_indices.max()))
+    known = tuple(range(top + 1)) if layer_ids is None else tuple(layer_ids)
+    if top >= len(known):
+        raise ConfigError(f"view_indices reach {top} and layer_ids has {len(known)} layers")
+    return ItemSource(
+        dataset,
+        num_views=num_views,
+        views_repeat=views_repeat,
+        layer_ids=known,
+        hashkeys=hashkeys,
+        labels=np.array(labels, np.int8),
+        response_lengths=np.array(lengths, np.int32),
+        seed=seed,
+    )
+
+
+def _tokens(item: KViewItem) -> int:
+    mask = item.token_mask
+    return item.views_activations.shape[1] if mask is None else int(torch.count_nonzero(mask))

@@ -1,0 +1,1 @@
+"""How Zarr arrays lie in files as bytes, whatever the store's schema."""

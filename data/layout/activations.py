@@ -1,0 +1,118 @@
+"""The activations of one store: (row, layer) blocks by the fastest way that its array allows."""
+
+import numpy as np
+
+from ...contracts import StoreError
+from .chunks import ChunkIndex, MissingChunkError
+from .extents import ExtentReader
+from .files import Files, LocalFiles
+from .metadata import ArrayMeta
+
+
+class ActivationArray:
+    """A (N, L, T, H) array of activations.
+
+    Uncompressed local arrays are read straight from their files, all others through zarr-python.
+
+    Args:
+        files: the store's.
+        meta: the array's metadata.
+    """
+
+    def __init__(self, files: Files, meta: ArrayMeta) -> None:
+        self.files = files
+        self.meta = meta
+        self.index = ChunkIndex(files, meta)
+        direct = meta.raw and meta.chunks[3] == meta.shape[3]
+        self.reader = (
+            ExtentReader(files, meta)
+            if direct and isinstance(files, LocalFiles)
+            else ZarrReader(files, meta, self.index)
+        )
+
+    def read(
+        self, rows: np.ndarray, layers: np.ndarray, tokens: np.ndarray, out: np.ndarray
+    ) -> None:
+        """Reads the real tokens of each row's layers, and zeros behind them.
+
+        Args:
+            rows: (B,) rows of the array.
+            layers: (B, K) positions on its layer axis.
+            tokens: (B,) how many of a row's tokens are real, at most T'.
+            out: (B, K, T', H), C-contiguous, of the array's dtype.
+
+        Raises:
+            StoreError: a chunk with real tokens is missing or damaged; names array, row and layer.
+        """
+        _, views, length, hidden = out.shape
+        block, token = length * hidden * out.itemsize, hidden * out.itemsize
+        flat = out.reshape(-1).data.cast("B")
+        wanted = zip(rows.tolist(), layers.tolist(), tokens.tolist(), strict=True)
+        for b, (row, at, count) in enumerate(wanted):
+            for k, layer in enumerate(at):
+                start = (b * views + k) * block
+                try:
+                    self.reader.read(row, layer, count, flat[start : start + count * token])
+                except StoreError as error:
+                    place = f"{self.files.name}: {self.meta.key}, row {row}, layer {layer}"
+                    raise type(error)(f"{place}: {error}") from error
+            if count < length:
+                out[b, :, count:] = 0
+
+    def stored(self, rows: np.ndarray, layers: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+        """Whether every chunk with the first tokens is there.
+
+        Args:
+            rows: (B,) rows of the array.
+            layers: (B, K) positions on its layer axis.
+            tokens: (B,) how many of a row's tokens to look for.
+
+        Returns:
+            (B, K) bool.
+        """
+        found = np.empty(layers.shape, bool)
+        for b, (row, at, count) in enumerate(
+            zip(rows.tolist(), layers.tolist(), tokens.tolist(), strict=True)
+        ):
+            for k, layer in enumerate(at):
+                found[b, k] = self.index.holds(row, layer, count)
+        return found
+
+    def close(self) -> None:
+        """Lets go of open files."""
+        self.reader.close()
+
+
+class ZarrReader:
+    """Reads compressed, remote or unusually laid out arrays through zarr-python."""
+
+    def __init__(self, files: Files, meta: ArrayMeta, index: ChunkIndex) -> None:
+        self.files = files
+        self.meta = meta
+        self.index = index
+        self._array = None
+
+    def __reduce__(self) -> tuple[type["ZarrReader"], tuple[Files, ArrayMeta, ChunkIndex]]:
+        return type(self), (self.files, self.meta, self.index)
+
+    def read(self, row: int, layer: int, tokens: int, out: memoryview) -> None:
+        """Reads the first tokens of a row's layer into `out`, which has exactly their bytes.
+
+        Raises:
+            StoreError: a chunk is missing, or cannot be decoded.
+        """
+        # zarr-python fills a missing chunk in without a word, so look first
+        if not self.index.holds(row, layer, tokens):
+            raise MissingChunkError("chunk is missing")
+        if self._array is None:
+            self._array = self.files.open_array(self.meta.key)
+        try:
+            block = np.asarray(self._array[row, layer, :tokens])
+        except (ValueError, RuntimeError, OSError) as error:
+            raise StoreError(f"chunk cannot be decoded ({error})") from error
+        block = np.ascontiguousarray(block, self.meta.dtype.newbyteorder("="))
+        out[:] = block.reshape(-1).data.cast("B")
+
+    def close(self) -> None:
+        """Lets go of the array."""
+        self._array = None

@@ -1,0 +1,129 @@
+"""Reads native stores (schema "kview/1")."""
+
+import json
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ...contracts import StoreError
+from ..layout.activations import ActivationArray
+from ..layout.columns import read_column, require_meta
+from ..layout.files import Files, lines
+from ..layout.metadata import ArrayMeta
+from ..part import StorePart, Text, find_logprobs, log_dropped
+from .schema import ACTIVATIONS, TEXTS, NativeSchema, parse_schema
+
+
+def open_native(files: Files, attributes: dict[str, Any]) -> StorePart:
+    """Opens one native store; reads lengths and labels, and no keys or texts yet.
+
+    Args:
+        files: the store's.
+        attributes: its root attributes.
+
+    Raises:
+        StoreError: the store is damaged, or its arrays disagree.
+    """
+    schema = parse_schema(attributes, files.name)
+    meta = require_meta(files, ACTIVATIONS, schema.rows)
+    check_activations(files, schema, meta)
+    strings = ("hashkey", "group")
+    numbers = {n: _column(files, schema, n) for n in schema.columns if n not in strings}
+    for name in strings[: 1 + schema.grouped]:
+        require_meta(files, name, schema.rows)
+    counts = numbers["token_count"]
+    check_range(files, "token_count", counts, 0, schema.max_tokens)
+    check_range(files, "halu", numbers["halu"], -1, 1)
+    rows = np.flatnonzero(counts)
+    log_dropped(files, len(counts) - len(rows))
+    return StorePart(
+        files=files,
+        schema="kview/1",
+        model=schema.model,
+        layer_ids=schema.layers,
+        activations=ActivationArray(files, meta),
+        rows=rows,
+        token_counts=counts[rows],
+        response_lengths=np.maximum(numbers["response_length"], counts)[rows],
+        input_lengths=numbers["input_length"][rows],
+        halu=numbers["halu"][rows],
+        dropped=len(counts) - len(rows),
+        allocated=meta.shape[0],
+        logprobs=find_logprobs(files, ""),
+        load_hashkeys=partial(_hashkeys, files, schema, rows),
+        load_groups=partial(_strings, files, schema, "group", rows) if schema.grouped else None,
+        load_texts=partial(_texts, files, schema),
+    )
+
+
+def check_activations(files: Files, schema: NativeSchema, meta: ArrayMeta) -> None:
+    """The array must be what the root attributes say.
+
+    Raises:
+        StoreError: it is not.
+    """
+    expected = (len(schema.layers), schema.max_tokens, schema.hidden_size)
+    if meta.shape[1:] != expected or meta.dtype != np.dtype(schema.dtype):
+        raise StoreError(
+            f"{files.name}: {ACTIVATIONS} is {meta.dtype} {meta.shape} and the root attributes say "
+            f"{schema.dtype} (rows, {', '.join(map(str, expected))})"
+        )
+
+
+def _column(files: Files, schema: NativeSchema, name: str) -> np.ndarray:
+    return read_column(files, name, schema.rows, missing_reads_as_fill=False)
+
+
+def _strings(files: Files, schema: NativeSchema, name: str, rows: np.ndarray) -> list[str]:
+    return _column(files, schema, name)[rows].tolist()
+
+
+def _hashkeys(files: Files, schema: NativeSchema, rows: np.ndarray) -> list[str]:
+    keys = _column(files, schema, "hashkey")
+    first = {}
+    for row, key in enumerate(keys.tolist()):
+        if first.setdefault(key, row) != row:
+            raise StoreError(
+                f"{files.name}: hashkey {key!r} stands at rows {first[key]} and {row}; it must be "
+                "unique in a store"
+            )
+    return keys[rows].tolist()
+
+
+def _texts(files: Files, schema: NativeSchema) -> dict[str, Text]:
+    data = files.edge(TEXTS, schema.texts_bytes, at_end=False) or b""
+    if len(data) < schema.texts_bytes:
+        raise StoreError(
+            f"{files.name}: {TEXTS} has {len(data)} bytes of {schema.texts_bytes} committed ones"
+        )
+    return dict(parse_text(files, number, line) for number, line in lines(data))
+
+
+def parse_text(files: Files, number: int, line: bytes) -> tuple[str, Text]:
+    """A line of texts.jsonl: the hashkey and the text.
+
+    Raises:
+        StoreError: it is malformed; names its number.
+    """
+    try:
+        entry = json.loads(line)
+        return str(entry["hashkey"]), Text(prompt=entry["prompt"], response=entry["response"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(
+            f"{files.name}: {TEXTS}, line {number} is malformed ({type(error).__name__}: {error})"
+        ) from error
+
+
+def check_range(files: Files, name: str, values: np.ndarray, low: int, high: int) -> None:
+    """The values of an array must lie between two others.
+
+    Raises:
+        StoreError: one does not; names the first row.
+    """
+    bad = np.flatnonzero((values < low) | (values > high))
+    if len(bad):
+        raise StoreError(
+            f"{files.name}: {name} of row {bad[0]} is {values[bad[0]]}, not in {low} to {high} "
+            f"({len(bad)} such rows)"
+        )

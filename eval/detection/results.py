@@ -1,0 +1,111 @@
+"""What an evaluation of detection found, as types."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...contracts import EmbeddingBatch
+from .detectors import Reference
+from .layer_map import LayerMap
+from .outputs import summary, write_embeddings, write_evaluation, write_predictions
+from .scoring import DetectionFigures, Difference, NoFigures
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """The scores of one detector or baseline on the test rows, and what they are worth.
+
+    Attributes:
+        scores: (n,), higher for more likely hallucinated; None where it could not be fitted.
+        figures: how well they tell the labelled rows apart, or why that cannot be said.
+    """
+
+    scores: NDArray[np.float64] | None
+    figures: DetectionFigures | NoFigures
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredLayer:
+    """What one layer alone detects.
+
+    Attributes:
+        layer: the model's layer id.
+        knn: the figures of kNN on its embeddings.
+        probe: the figures of the linear probe on its activations.
+        probe_cv_auroc: the probe's AUROC in cross-validation on the training rows; None without.
+        chosen: whether its probe is the one that is reported as the baseline.
+    """
+
+    layer: int
+    knn: DetectionFigures | NoFigures
+    probe: DetectionFigures | NoFigures
+    probe_cv_auroc: float | None
+    chosen: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectionEvaluation:
+    """Everything an evaluation of detection found.
+
+    Attributes:
+        hashkeys: the test rows, n.
+        labels: theirs, (n,): 1, 0 or -1.
+        detectors: by name: knn, mahalanobis, cosine, or those that were given.
+        baselines: by name: length, probe.
+        differences: each detector's AUROC less each baseline's; empty without figures.
+        layers: what each layer alone detects.
+        layer_map: how the layers' embeddings lie.
+        reference: which training rows the detectors were fitted on.
+        n_train: training rows.
+        n_reference: those of them that the detectors were fitted on.
+        k: the neighbours of kNN.
+        view_layers: the model's layer ids of the K views.
+        n_resamples: resamples behind every interval.
+        grouped: whether resamples keep groups together.
+        seed: of the resamples and the folds.
+        embeddings: of the test rows, on the CPU.
+    """
+
+    hashkeys: tuple[str, ...]
+    labels: NDArray[np.int8]
+    detectors: Mapping[str, Scored]
+    baselines: Mapping[str, Scored]
+    differences: tuple[Difference, ...]
+    layers: tuple[ScoredLayer, ...]
+    layer_map: LayerMap
+    reference: Reference
+    n_train: int
+    n_reference: int
+    k: int
+    view_layers: tuple[int, ...]
+    n_resamples: int
+    grouped: bool
+    seed: int
+    embeddings: EmbeddingBatch
+
+    @property
+    def scored(self) -> dict[str, Scored]:
+        """Detectors and baselines by name, in order."""
+        return {**self.detectors, **self.baselines}
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures as plain values, as they stand in `evaluation.json`."""
+        return summary(self)
+
+    def write(self, folder: str | Path, *, embeddings: bool = False) -> None:
+        """Writes `evaluation.json` and `predictions.csv` into a folder, made if needed.
+
+        Args:
+            folder: where to.
+            embeddings: also write the test rows' `embeddings.safetensors`.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_evaluation(folder / "evaluation.json", self)
+        write_predictions(folder / "predictions.csv", self)
+        if embeddings:
+            write_embeddings(folder / "embeddings.safetensors", self)

@@ -1,0 +1,220 @@
+"""`report.html`: one self-contained page on a run."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from ..detection.results import DetectionEvaluation
+from ..detection.scoring import NoFigures
+from .render import render
+
+_HARDEST = 5
+
+
+class Text(Protocol):
+    """What was asked and answered."""
+
+    @property
+    def prompt(self) -> str: ...
+
+    @property
+    def response(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """One picture of the report.
+
+    Attributes:
+        name: of the SVG file beside the report.
+        caption: what it shows.
+        svg: the picture.
+    """
+
+    name: str
+    caption: str
+    svg: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HardSample:
+    """A labelled sample that the first detector ranks wrongly.
+
+    Attributes:
+        hashkey: the sample's id.
+        halu: its label.
+        score: the detector's.
+        rank: the share of test samples that score lower, 0 to 1.
+        text: its prompt and response, or None where they are not known.
+    """
+
+    hashkey: str
+    halu: int
+    score: float
+    rank: float
+    text: Text | None
+
+
+def write_report(
+    folder: str | Path,
+    *,
+    evaluation: DetectionEvaluation,
+    metrics: Sequence[Mapping[str, float]],
+    config: Mapping[str, object],
+    data_summary: Mapping[str, str | int | float],
+    texts: Mapping[str, Text] | None = None,
+) -> Path:
+    """Writes `report.html`, and every picture in it as `figures/<name>.svg`.
+
+    Args:
+        folder: the run's folder; made if needed.
+        evaluation: what `evaluate_detection` found.
+        metrics: the lines of `metrics.jsonl`, an epoch each.
+        config: the run's.
+        data_summary: what there is to say of the data, in order.
+        texts: prompts and responses by hashkey, as far as they are known.
+
+    Returns:
+        The report's path.
+    """
+    folder = Path(folder)
+    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    groups = {
+        "Training": _training_pictures(metrics),
+        "Detection": _detection_pictures(evaluation),
+        "Layers": _layer_pictures(evaluation),
+    }
+    for picture in [picture for group in groups.values() for picture in group]:
+        (folder / "figures" / f"{picture.name}.svg").write_text(picture.svg, encoding="utf-8")
+    page = render(
+        "report.html.j2",
+        evaluation=evaluation,
+        picture_groups={name: group for name, group in groups.items() if group},
+        hardest=hardest_samples(evaluation, texts or {}),
+        ranked_by=next(iter(evaluation.detectors)),
+        config=config,
+        data_summary=data_summary,
+        is_missing=lambda figures: isinstance(figures, NoFigures),
+    )
+    path = folder / "report.html"
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def hardest_samples(
+    evaluation: DetectionEvaluation, texts: Mapping[str, Text], count: int = _HARDEST
+) -> list[HardSample]:
+    """The samples that the first detector is most wrong about, the worst first.
+
+    Args:
+        evaluation: what was found.
+        texts: prompts and responses by hashkey.
+        count: samples of each class.
+    """
+    scores = next(iter(evaluation.detectors.values())).scores
+    if scores is None:
+        return []
+    ranks = np.searchsorted(np.sort(scores), scores) / max(1, len(scores) - 1)
+    wrong = np.where(evaluation.labels == 1, 1 - ranks, ranks)
+    rows = [
+        row
+        for label in (1, 0)
+        for row in sorted(np.flatnonzero(evaluation.labels == label), key=lambda r: -wrong[r])[
+            :count
+        ]
+    ]
+    return [
+        HardSample(
+            hashkey=evaluation.hashkeys[row],
+            halu=int(evaluation.labels[row]),
+            score=float(scores[row]),
+            rank=float(ranks[row]),
+            text=texts.get(evaluation.hashkeys[row]),
+        )
+        for row in sorted(rows, key=lambda r: -wrong[r])
+    ]
+
+
+def _training_pictures(metrics: Sequence[Mapping[str, float]]) -> list[Picture]:
+    from .plots import curves
+
+    if not metrics:
+        return []
+    return [
+        Picture(
+            name=name,
+            caption=caption,
+            svg=curves(metrics, name, label),
+        )
+        for name, label, caption in (
+            ("loss", "loss", "The contrastive loss, an epoch a point."),
+            (
+                "intra_inter_margin",
+                "margin",
+                "Mean cosine within samples less that between samples.",
+            ),
+        )
+    ]
+
+
+def _detection_pictures(evaluation: DetectionEvaluation) -> list[Picture]:
+    from .plots import histogram, precision_recall, roc
+
+    known = evaluation.labels >= 0
+    labels = evaluation.labels[known]
+    scores = {
+        name: scored.scores[known]
+        for name, scored in evaluation.scored.items()
+        if scored.scores is not None and not isinstance(scored.figures, NoFigures)
+    }
+    if not scores:
+        return []
+    baselines = tuple(evaluation.baselines)
+    return [
+        Picture(
+            name="roc",
+            caption="Hallucinated samples found over false alarms; baselines are dashed.",
+            svg=roc(scores, labels, baselines),
+        ),
+        Picture(
+            name="precision_recall",
+            caption="How many alarms are right over how many hallucinated samples are found; the "
+            "colours are those of the ROC curves.",
+            svg=precision_recall(scores, labels, baselines),
+        ),
+        *(
+            Picture(
+                name=f"histogram_{name}",
+                caption=f"Scores of {name} by class.",
+                svg=histogram(scores[name], labels, name),
+            )
+            for name in evaluation.detectors
+        ),
+    ]
+
+
+def _layer_pictures(evaluation: DetectionEvaluation) -> list[Picture]:
+    from .plots import heat_map, projection_by_label, projection_by_layer
+
+    drawn = evaluation.layer_map
+    explained = f"{sum(drawn.explained):.0%} of the variance of {len(drawn.rows)} test samples"
+    return [
+        Picture(
+            name="layer_similarity",
+            caption="How alike a sample's embeddings at two layers are: the mean cosine.",
+            svg=heat_map(drawn.similarity, drawn.layers),
+        ),
+        Picture(
+            name="projection_by_label",
+            caption=f"Embeddings of every layer, by label: {explained}.",
+            svg=projection_by_label(drawn.points, evaluation.labels[drawn.rows]),
+        ),
+        Picture(
+            name="projection_by_layer",
+            caption="The same points, by layer.",
+            svg=projection_by_layer(drawn.points, drawn.layers),
+        ),
+    ]

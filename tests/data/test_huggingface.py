@@ -1,0 +1,229 @@
+"""Hidden states of tiny models, built offline, row by row what the models give."""
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from helpers.tiny_models import SPECIAL, WORDS, save, tokenizer
+from kview.contracts import ConfigError, LabelError, StoreError
+from kview.data import ActivationStore, CaptureProgress, capture, prompt_key, verify_store
+from kview.data.capture_requests import read_requests
+from kview.data.huggingface import plan_batches
+
+LINES: list[dict[str, Any]] = [
+    {"prompt": "w1 w2 w3", "response": "w4 w5", "halu": True},
+    {"prompt": "w1", "response": "w9 w8 w7 w6 w5 w4 w3", "halu": False},
+    {"prompt": "w2 w2 w2 w2 w2 w2 w2", "response": "w3"},
+    {"prompt": "w7 w3", "response": ""},
+    {"prompt": "w5 w6", "response": "w1 w2 w3", "halu": 1, "hashkey": "mine"},
+    {"prompt": "w5 w6", "response": "w1 w2 w4", "halu": 0},
+]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("models")
+    return {kind: save(folder / kind, kind) for kind in ("causal", "encoder")}
+
+
+@pytest.fixture
+def lines(tmp_path: Path) -> Callable[[list[dict[str, Any]]], Path]:
+    def write(found: list[dict[str, Any]]) -> Path:
+        path = tmp_path / "qa.jsonl"
+        path.write_text("".join(json.dumps(line) + "\n" for line in found))
+        return path
+
+    return write
+
+
+def alone(path: Path, kind: str, line: dict[str, Any]) -> torch.Tensor:
+    """(L, T', H): one sequence through the model, nothing padded, response tokens only."""
+    network = transformers.AutoModel.from_pretrained(path).eval()
+    ids = {word: i for i, word in enumerate(SPECIAL + WORDS)}
+    prompt = [ids[w] for w in line["prompt"].split()]
+    response = [ids[w] for w in line["response"].split()]
+    if kind == "causal":
+        sequence, types = [2, *prompt, *response], None
+        first = 1 + len(prompt)
+    else:
+        sequence = [2, *prompt, 3, *response, 3]
+        first = 2 + len(prompt)
+        types = torch.tensor([[0] * first + [1] * (len(response) + 1)])
+    extra = {} if types is None else {"token_type_ids": types}
+    with torch.no_grad():
+        found = network(torch.tensor([sequence]), output_hidden_states=True, **extra)
+    return torch.stack(found.hidden_states)[:, 0, first : first + len(response)]
+
+
+@pytest.mark.parametrize("kind", ["causal", "encoder"])
+@pytest.mark.parametrize("batch_tokens", [1, 20, 1000])
+def test_rows_are_what_the_model_gives_one_by_one(
+    models: dict[str, Path],
+    lines: Callable[..., Path],
+    tmp_path: Path,
+    kind: str,
+    batch_tokens: int,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    told: list[CaptureProgress] = []
+    with caplog.at_level(logging.WARNING, "kview.data"):
+        summary = capture(
+            models[kind],
+            lines(LINES),
+            tmp_path / "a.zarr",
+            max_tokens=16,
+            batch_tokens=batch_tokens,
+            dtype="float32",
+            device="cpu",
+            progress=told.append,
+        )
+    assert (summary.rows, summary.resumed, summary.empty) == (5, 0, 1)
+    assert summary.out_of_range == ()
+    assert summary.tokens_per_second > 0
+    assert told[-1].done == told[-1].total == 5
+    assert "1 requests have no response token" in caplog.text
+    assert verify_store(tmp_path / "a.zarr") == []
+    store = ActivationStore.open(tmp_path / "a.zarr")
+    assert store.layer_ids == (0, 1, 2)
+    texts, rows = store.texts(), {key: row for row, key in enumerate(store.hashkeys)}
+    for line, request in zip(LINES, read_requests(lines(LINES)), strict=True):
+        if not line["response"]:
+            continue
+        row = rows[request.hashkey]
+        expected = alone(models[kind], kind, line)
+        count = expected.shape[1]
+        assert store.token_counts[row] == count
+        found = store.read([row], [[0, 1, 2]], max_tokens=count)[0]
+        np.testing.assert_allclose(found, expected, atol=2e-6)
+        assert texts[request.hashkey].prompt == line["prompt"]
+        assert store.halu[row] == {None: -1}.get(line.get("halu"), line.get("halu"))
+        extra = 1 if kind == "causal" else 3
+        assert store.input_lengths[row] == len(line["prompt"].split()) + extra
+
+
+@pytest.mark.parametrize("kind", ["causal", "encoder"])
+def test_chosen_layers_of_cut_responses(
+    models: dict[str, Path], lines: Callable[..., Path], tmp_path: Path, kind: str
+) -> None:
+    capture(
+        models[kind], lines(LINES[1:2]), tmp_path / "a", layers=[2, 0], max_tokens=3, device="cpu"
+    )
+    store = ActivationStore.open(tmp_path / "a")
+    assert store.layer_ids == (2, 0)
+    assert store.dtype == np.float16
+    assert (store.token_counts[0], store.response_lengths[0]) == (3, 7)
+    expected = alone(models[kind], kind, LINES[1])
+    if kind == "causal":  # an encoder sees the cut response only
+        found = store.read([0], [[1, 0]])[0]
+        np.testing.assert_allclose(found, expected[[0, 2], :3], atol=2e-3)
+
+
+def test_a_capture_goes_on_where_it_was_stopped(
+    models: dict[str, Path], lines: Callable[..., Path], tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = {"batch_tokens": 12, "device": "cpu", "max_tokens": 8}
+    path = lines(LINES)
+    whole = capture(models["causal"], path, tmp_path / "a", **settings)
+    assert whole.rows == 5
+
+    def stop(progress: CaptureProgress) -> None:
+        if progress.done >= 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        capture(models["causal"], path, tmp_path / "b", **settings, progress=stop)
+    rest = capture(models["causal"], path, tmp_path / "b", **settings)
+    assert rest.resumed >= 2
+    assert rest.rows == 5
+    stores = [ActivationStore.open(tmp_path / name) for name in "ab"]
+    assert stores[0].hashkeys == stores[1].hashkeys
+    reads = [s.read(range(5), np.tile(np.arange(3), (5, 1))) for s in stores]
+    np.testing.assert_allclose(reads[0], reads[1], atol=1e-3)
+    with pytest.raises(StoreError, match="was begun with max_tokens=8, not 9"):
+        capture(models["causal"], path, tmp_path / "b", **{**settings, "max_tokens": 9})
+
+
+def test_values_out_of_range_are_reported_and_left_out(
+    models: dict[str, Path], lines: Callable[..., Path], tmp_path: Path
+) -> None:
+    model = transformers.AutoModel.from_pretrained(models["causal"])
+    with torch.no_grad():
+        model.embed_tokens.weight[len(SPECIAL) + 4] = 1e5  # w4
+        model.embed_tokens.weight[len(SPECIAL) + 3] = torch.nan  # w3
+    model.save_pretrained(tmp_path / "wild")
+    tokenizer().save_pretrained(tmp_path / "wild")
+    wanted = lines(
+        [LINES[0], {"prompt": "w1", "response": "w1"}, {"prompt": "w", "response": "w3"}]
+    )
+    summary = capture(tmp_path / "wild", wanted, tmp_path / "a", device="cpu")
+    assert (
+        summary.rows == 0
+        or np.isfinite(ActivationStore.open(tmp_path / "a").read([0], [[0, 1, 2]])).all()
+    )
+    keys = {o.hashkey: o for o in summary.out_of_range}
+    assert keys[prompt_key("w1 w2 w3")].layer == 0
+    assert not np.isfinite(keys[prompt_key("w")].value)
+    assert verify_store(tmp_path / "a") == []
+
+
+def test_hashkeys_of_repeated_prompts_tell_responses_apart(lines: Callable[..., Path]) -> None:
+    found = read_requests(lines(LINES))
+    assert found[0].hashkey == prompt_key("w1 w2 w3")
+    assert found[4].hashkey == "mine"
+    assert found[5].hashkey.startswith(prompt_key("w5 w6") + "_")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "line 2: not a JSON object"),
+        ('{"prompt": "a"}', "line 2.*KeyError: 'response'"),
+        ('{"prompt": "a", "response": 3}', "line 2.*response is 3"),
+        ('{"prompt": "a", "response": "b", "halu": "yes"}', "line 2.*halu is 'yes'"),
+        ('{"prompt": "a", "response": "b", "hashkey": ""}', "line 2.*hashkey is ''"),
+        ('{"prompt": "w1 w2 w3", "response": "w4 w5"}', "lines 1 and 2 have one hashkey"),
+        ('{"prompt": "a", "response": "b", "group": "g"}', "line 1 has no group"),
+        ("7", "line 2: not a JSON object"),
+    ],
+)
+def test_lines_that_will_not_do_are_named(tmp_path: Path, line: str, message: str) -> None:
+    path = tmp_path / "qa.jsonl"
+    path.write_text(json.dumps({**LINES[0], "halu": None}) + "\n" + line + "\n")
+    with pytest.raises(LabelError, match=message):
+        read_requests(path)
+
+
+def test_what_cannot_be_captured_is_named(
+    models: dict[str, Path], lines: Callable[..., Path], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"layers=\[3\]: the model has layers 0 .* to 2"):
+        capture(models["causal"], lines(LINES), tmp_path / "a", layers=[3])
+    with pytest.raises(ConfigError, match="cannot be loaded"):
+        capture(tmp_path / "nothing", lines(LINES), tmp_path / "a")
+    long = {"prompt": "w1 " * 70, "response": "w2"}
+    with pytest.raises(ConfigError, match="has 72 tokens and the model takes 64"):
+        capture(models["causal"], lines([long]), tmp_path / "a", device="cpu")
+    transformers.T5Config(vocab_size=9, d_model=8, num_layers=1).save_pretrained(tmp_path / "t5")
+    tokenizer().save_pretrained(tmp_path / "t5")
+    transformers.T5Model(
+        transformers.T5Config(vocab_size=9, d_model=8, num_layers=1, d_kv=4, num_heads=2, d_ff=8)
+    ).save_pretrained(tmp_path / "t5")
+    with pytest.raises(ConfigError, match="t5 is an encoder-decoder"):
+        capture(tmp_path / "t5", lines(LINES), tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+
+
+def test_batches_hold_every_sequence_once_and_few_tokens() -> None:
+    lengths = np.random.default_rng(0).integers(1, 90, 3000).tolist()
+    wanted = [i for i in range(3000) if i % 7]
+    batches = list(plan_batches(lengths, wanted, 400))
+    assert sorted(i for b in batches for i in b) == wanted
+    assert all(len(b) == 1 or len(b) * max(lengths[i] for i in b) <= 400 for b in batches)
+    assert len(batches) < 1.2 * sum(lengths[i] for i in wanted) / 400

@@ -1,0 +1,1 @@
+"""Encoders of one view, what they know of each layer, and the file their weights travel in."""

@@ -1,0 +1,204 @@
+"""`LayerAwareProgressiveCompressor`: an encoder that knows which layer a view is of."""
+
+from collections.abc import Iterable, Sequence
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from ...contracts import ConfigError, ContractError, KViewBatch, Violation, boundary, current_level
+from .layer_statistics import Calibration, measure_layers
+from .progressive import ProgressiveCompressor, check_input_dim
+
+Conditioning = Literal["film_in", "film_out", "film_both", "positional", "concatenate"]
+"""Where the layer enters: scale and shift of the tokens, of the embedding, or of both (FiLM, Perez
+et al. 2018, eq. 2); a learned vector added to the tokens, or appended to them."""
+
+_LAYER_DIM = 32
+"""Size of the vector that is learned for each layer."""
+
+
+class LayerAwareProgressiveCompressor(nn.Module):
+    """A `ProgressiveCompressor` over tokens standardised per layer, conditioned on the layer.
+
+    Until `calibrate` is called the tokens pass as they are.
+
+    Args:
+        input_dim: H, the hidden size of the language model.
+        embedding_dim: D, the size of the embedding.
+        layer_ids: the model's layer ids that it is for; a position among them is a `layer_idx`.
+        num_layers: short for layer_ids 0 to num_layers - 1; give one of the two.
+        conditioning: see `Conditioning`; None leaves the standardisation alone.
+        dropout: probability of dropping a feature while training.
+
+    Raises:
+        ConfigError: a setting is out of its range, or the layers are given twice, repeat, or miss.
+    """
+
+    def __init__(
+        self,
+        input_dim: int,
+        embedding_dim: int = 128,
+        *,
+        layer_ids: Sequence[int] | None = None,
+        num_layers: int | None = None,
+        conditioning: Conditioning | None = "film_in",
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        if conditioning is not None and conditioning not in get_args(Conditioning):
+            known = ", ".join(get_args(Conditioning))
+            raise ConfigError(f"conditioning={conditioning!r} must be None or one of {known}")
+        self.input_dim = input_dim
+        self.layer_ids = _layer_ids(layer_ids, num_layers)
+        self.conditioning: Conditioning | None = conditioning
+        count = len(self.layer_ids)
+        extra = _LAYER_DIM if conditioning == "concatenate" else 0
+        self.compressor = ProgressiveCompressor(input_dim + extra, embedding_dim, dropout=dropout)
+        self.vectors = None if conditioning is None else nn.Embedding(count, _LAYER_DIM)
+        self.film_in = self.film_out = self.shift = None
+        if conditioning in ("film_in", "film_both"):
+            self.film_in = FiLM(input_dim)
+        if conditioning in ("film_out", "film_both"):
+            self.film_out = FiLM(embedding_dim)
+        if conditioning == "positional":
+            self.shift = nn.Linear(_LAYER_DIM, input_dim)
+        self.register_buffer("mean", torch.zeros(count, input_dim))
+        self.register_buffer("std", torch.ones(count, input_dim))
+        self.register_buffer("norm", torch.zeros(count))
+        self.mean: Tensor
+        self.std: Tensor
+        self.norm: Tensor
+
+    @property
+    def config(self) -> dict[str, object]:
+        """The arguments that make another of its kind; JSON values."""
+        return {
+            "input_dim": self.input_dim,
+            "embedding_dim": self.compressor.embedding_dim,
+            "layer_ids": list(self.layer_ids),
+            "conditioning": self.conditioning,
+            "dropout": self.compressor.dropout,
+        }
+
+    @boundary
+    def forward(
+        self,
+        x: Float[Tensor, "M T H"],
+        *,
+        layer_idx: Int[Tensor, " M"],
+        token_mask: Bool[Tensor, "M T"] | None = None,
+    ) -> Float[Tensor, "M D"]:
+        """Encodes flattened views.
+
+        Args:
+            x: activations, (M, T, H).
+            layer_idx: position of each view's layer in `layer_ids`, (M,).
+            token_mask: where a token is real, (M, T); None where all are.
+
+        Returns:
+            Embeddings, (M, D), of no particular length.
+
+        Raises:
+            ContractError: a shape is wrong, H is not `input_dim`, or a `layer_idx` is out of range
+                (looked at on the CPU; elsewhere at level `full`, for it waits for the device).
+        """
+        check_input_dim(x, self.input_dim)
+        self._check_range(layer_idx)
+        x = (x - self.mean[layer_idx, None]) / self.std[layer_idx, None]  # (M, T, H)
+        if self.vectors is None:
+            return self.compressor(x, token_mask=token_mask)
+        layer = self.vectors(layer_idx)[:, None]  # (M, 1, _LAYER_DIM)
+        if self.film_in is not None:
+            x = self.film_in(x, layer)
+        elif self.shift is not None:
+            x = x + self.shift(layer)
+        elif self.conditioning == "concatenate":
+            x = torch.cat([x, layer.expand(-1, x.shape[1], -1)], dim=-1)
+        z = self.compressor(x, token_mask=token_mask)[:, None]  # (M, 1, D)
+        return (z if self.film_out is None else self.film_out(z, layer))[:, 0]
+
+    def calibrate(
+        self,
+        batches: Iterable[KViewBatch],
+        *,
+        max_batches: int | None = None,
+        layer_ids: Sequence[int] | None = None,
+    ) -> Calibration:
+        """Sets each layer's mean, deviation and norm to those of the batches' real tokens.
+
+        Args:
+            batches: batches of training data with `view_indices`, each read once.
+            max_batches: stop after so many.
+            layer_ids: the model's layer ids at the positions that `view_indices` name, where they
+                are not this encoder's; they must be the same layers.
+
+        Returns:
+            The statistics in the order of this encoder's layers. A dimension that never varies is
+            only shifted.
+
+        Raises:
+            ContractError: a batch breaks its contract, or a layer has no token in the batches.
+            ConfigError: `layer_ids` are other layers than this encoder's.
+        """
+        given = self.layer_ids if layer_ids is None else tuple(layer_ids)
+        if sorted(given) != sorted(self.layer_ids):
+            raise ConfigError(
+                f"layer_ids={list(given)} are not the layers {list(self.layer_ids)} that the "
+                "encoder was made for; calibrate it on a source with those relevant_layers"
+            )
+        found = measure_layers(batches, given, max_batches=max_batches)
+        order = [given.index(i) for i in self.layer_ids]
+        statistics = Calibration(
+            layer_ids=self.layer_ids,
+            count=found.count[order],
+            mean=found.mean[order],
+            std=found.std[order],
+            norm=found.norm[order],
+        )
+        self.mean.copy_(statistics.mean)
+        self.std.copy_(torch.where(statistics.std > 0, statistics.std, 1))
+        self.norm.copy_(statistics.norm)
+        return statistics
+
+    def _check_range(self, layer_idx: Tensor) -> None:
+        if torch.compiler.is_compiling() or layer_idx.numel() == 0:
+            return
+        if layer_idx.device.type == "cpu" or current_level() == "full":
+            low, high = (int(i) for i in torch.aminmax(layer_idx))
+            if low < 0 or high >= len(self.layer_ids):
+                expected = f"0 to {len(self.layer_ids) - 1}, positions in {list(self.layer_ids)}"
+                violation = Violation(("layer_idx",), "range", expected, f"{low} to {high}")
+                raise ContractError(f"encoder: {violation}", (violation,))
+
+
+class FiLM(nn.Module):
+    """A scale and a shift that are linear in the layer's vector; none until it is trained.
+
+    Args:
+        dim: the size of what it scales.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(_LAYER_DIM, 2 * dim)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, x: Tensor, layer: Tensor) -> Tensor:
+        """(M, T, dim), (M, 1, _LAYER_DIM) -> (M, T, dim)."""
+        scale, shift = self.linear(layer).chunk(2, dim=-1)  # (M, 1, dim) each
+        return x * (1 + scale) + shift
+
+
+def _layer_ids(layer_ids: Sequence[int] | None, num_layers: int | None) -> tuple[int, ...]:
+    if (layer_ids is None) == (num_layers is None):
+        raise ConfigError(
+            f"give layer_ids or num_layers, one of them (layer_ids={layer_ids}, "
+            f"num_layers={num_layers})"
+        )
+    ids = tuple(range(num_layers or 0)) if layer_ids is None else tuple(int(i) for i in layer_ids)
+    if not ids or len(set(ids)) < len(ids):
+        raise ConfigError(f"layer_ids={list(ids)} must name at least one layer, and none twice")
+    return ids

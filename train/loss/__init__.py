@@ -1,0 +1,1 @@
+"""The supervised contrastive loss, exactly, on one process or many."""

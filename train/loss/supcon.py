@@ -1,0 +1,163 @@
+"""The supervised contrastive loss of K views, exactly, in O(M D) memory.
+
+With M = B*K views z_i, view i of sample s_i with label y_i, and l_ij = z_i.z_j / temperature:
+
+    w_ij = same_sample_weight  where s_i = s_j and j != i
+           same_class_weight   where s_i != s_j and y_i = y_j != ignore_label
+           0                   otherwise;          W_i = sum_j w_ij
+    L_i  = logsumexp_{j != i} l_ij - (1/W_i) sum_j w_ij l_ij
+    L    = (temperature / base_temperature) mean of L_i over the views with W_i > 0
+
+which is L_out of Khosla et al., "Supervised Contrastive Learning" (2020), eq. 2, with weights.
+How it is computed without anything of size (M, M) stands in `supcon_kernel`.
+"""
+
+import math
+from typing import Annotated
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from ...contracts import IGNORE_LABEL, ConfigError, ZViews, boundary
+from ...contracts.checking.axes import AtLeast
+from .gather import gather_samples
+from .supcon_kernel import supcon_kernel
+
+_Labels = Float[Tensor, " B"] | Int[Tensor, " B"]
+
+
+@boundary
+def supcon_loss(
+    z_views: ZViews,
+    labels: _Labels | None = None,
+    *,
+    sample_ids: Int[Tensor, " B"] | None = None,
+    temperature: float = 0.07,
+    base_temperature: float | None = None,
+    same_sample_weight: float = 1.0,
+    same_class_weight: float = 1.0,
+    ignore_label: int = IGNORE_LABEL,
+    normalize: bool = True,
+) -> Float[Tensor, ""]:
+    """The supervised contrastive loss; without labels that of SimCLR over K views.
+
+    Computes in float32, or in float64 for float64 embeddings, also under autocast. An unlabelled
+    sample's views are anchors for each other, and stand among everybody's negatives.
+
+    Args:
+        z_views: embeddings, (B, K, D).
+        labels: the samples' classes, (B,), or None.
+        sample_ids: rows with one id are one sample, (B,); None makes every row its own.
+        temperature: divides the similarities.
+        base_temperature: the loss is scaled by temperature / base_temperature; None is no scaling.
+        same_sample_weight: weight of the views of the anchor's own sample.
+        same_class_weight: weight of the views of other samples of its class.
+        ignore_label: the label of a sample of no known class.
+        normalize: scale every embedding to length 1 first.
+
+    Returns:
+        The loss, a scalar: the mean over all views that have a positive.
+
+    Raises:
+        ContractError: a shape is wrong, one id has unlike labels, no view has a positive, or a
+            zero vector is to be normalised. NaN and infinity are passed on as NaN.
+        ConfigError: a temperature is not positive, or a weight is negative.
+    """
+    _check_settings(temperature, base_temperature, same_sample_weight, same_class_weight)
+    z = z_views.flatten(0, 1)  # (M, D)
+    if z.dtype != torch.float64:
+        z = z.float()
+    loss, _ = supcon_kernel(
+        z,
+        labels,
+        sample_ids,
+        num_views=z_views.shape[1],
+        temperature=float(temperature),
+        same_sample_weight=float(same_sample_weight),
+        same_class_weight=float(same_class_weight),
+        ignore_label=ignore_label,
+        normalize=normalize,
+    )
+    return loss if base_temperature is None else loss * (temperature / base_temperature)
+
+
+class SupConLoss(nn.Module):
+    """`supcon_loss` with its settings kept.
+
+    Args:
+        across_processes: the loss of the batch over all processes of torch.distributed, each of
+            which passes its own part, which may be empty. All get the same value; gradients are
+            such that their *mean* over the processes, which DDP and FSDP take, is the gradient of
+            that loss. Without a process group it makes no difference.
+
+    The others are as in `supcon_loss`.
+    """
+
+    def __init__(
+        self,
+        temperature: float = 0.07,
+        base_temperature: float | None = None,
+        same_sample_weight: float = 1.0,
+        same_class_weight: float = 1.0,
+        ignore_label: int = IGNORE_LABEL,
+        normalize: bool = True,
+        *,
+        across_processes: bool = False,
+    ) -> None:
+        super().__init__()
+        _check_settings(temperature, base_temperature, same_sample_weight, same_class_weight)
+        self.temperature = temperature
+        self.base_temperature = base_temperature
+        self.same_sample_weight = same_sample_weight
+        self.same_class_weight = same_class_weight
+        self.ignore_label = ignore_label
+        self.normalize = normalize
+        self.across_processes = across_processes
+
+    @boundary
+    def forward(
+        self,
+        z_views: Annotated[Float[Tensor, "B K D"], AtLeast(K=2, D=1)],
+        labels: _Labels | None = None,
+        *,
+        sample_ids: Int[Tensor, " B"] | None = None,
+    ) -> Float[Tensor, ""]:
+        """See `supcon_loss`."""
+        if self.across_processes:
+            z_views, labels, sample_ids = gather_samples(z_views, labels, sample_ids)
+        return supcon_loss(
+            z_views,
+            labels,
+            sample_ids=sample_ids,
+            temperature=self.temperature,
+            base_temperature=self.base_temperature,
+            same_sample_weight=self.same_sample_weight,
+            same_class_weight=self.same_class_weight,
+            ignore_label=self.ignore_label,
+            normalize=self.normalize,
+        )
+
+    def extra_repr(self) -> str:
+        """The settings, for the module's repr."""
+        return (
+            f"temperature={self.temperature}, base_temperature={self.base_temperature}, "
+            f"same_sample_weight={self.same_sample_weight}, "
+            f"same_class_weight={self.same_class_weight}, across_processes={self.across_processes}"
+        )
+
+
+def _check_settings(
+    temperature: float,
+    base_temperature: float | None,
+    same_sample_weight: float,
+    same_class_weight: float,
+) -> None:
+    temperatures = {"temperature": temperature, "base_temperature": base_temperature}
+    weights = {"same_sample_weight": same_sample_weight, "same_class_weight": same_class_weight}
+    for name, value in temperatures.items():
+        if value is not None and not 0 < value < math.inf:
+            raise ConfigError(f"{name}={value} must be above 0 and finite; 0.07 is usual")
+    for name, value in weights.items():
+        if not 0 <= value < math.inf:
+            raise ConfigError(f"{name}={value} must be 0 or more and finite")

@@ -1,0 +1,214 @@
+"""What is kept of a run in its folder, and how a run goes on from it."""
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from ...contracts import CheckpointError, ConfigError
+from ..config import OPERATIONAL, ContrastiveTrainerConfig
+from ..encoders.weights_file import save_encoder
+from ..results import EpochFigures, Running
+from .checkpoint import differing, load_checkpoint, save_checkpoint
+from .folder import RunFolder, append_line, cut_to
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Position:
+    """How far a run is.
+
+    Attributes:
+        epoch: epochs done.
+        step: batches done in the epoch under way.
+        global_step: optimiser steps done.
+        best_loss: best value of the monitored figure, negated where more is better.
+        best_epoch: the epoch it came from, -1 before the first.
+        metrics_bytes: size of metrics.jsonl.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    global_step: int = 0
+    best_loss: float = float("inf")
+    best_epoch: int = -1
+    metrics_bytes: int = 0
+
+
+class Keeper:
+    """Keeps a run's figures, checkpoints and weights; does nothing where there is no folder.
+
+    Args:
+        folder: the run's folder, or None.
+        fabric: only its first process writes.
+        encoder: what is trained.
+        config: the settings, which a checkpoint must share.
+        fingerprint: the data's, which a checkpoint must share.
+        settings: what config.json is to hold beside the fingerprint.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder | None,
+        fabric: Fabric,
+        encoder: nn.Module,
+        config: ContrastiveTrainerConfig,
+        fingerprint: Mapping[str, str | None],
+        settings: Mapping[str, Any],
+    ) -> None:
+        self.folder, self.fabric, self.encoder = folder, fabric, encoder
+        self.config, self.fingerprint = config, dict(fingerprint)
+        self.settings = {"kview": version("kview"), **settings, "fingerprint": self.fingerprint}
+
+    def start(self, resume_from: Path | None) -> dict[str, Any] | None:
+        """Readies the folder; gives the checkpoint to go on from, or None to begin.
+
+        Raises:
+            CheckpointError: the checkpoint is damaged, or of another run.
+            ConfigError: the folder holds a run that is not to be resumed.
+        """
+        path = _checkpoint_in(resume_from) if resume_from else None
+        state = load_checkpoint(path) if path else None
+        if state is not None:
+            self._require_same_run(state)
+        if self.folder is None:
+            return state
+        if resume_from is None and self.folder.last.exists():
+            raise ConfigError(
+                f"{self.folder.path} holds a run already; resume it (resume_from, "
+                "kview train --resume) or choose another folder"
+            )
+        if path is not None and path.parent.resolve() != self.folder.checkpoints.resolve():
+            raise ConfigError(
+                f"resume_from={path} is no checkpoint of run_dir={self.folder.path}; a run goes on "
+                "in its own folder"
+            )
+        if self.fabric.is_global_zero:
+            self.folder.write_config(self.settings)
+            cut_to(self.folder.metrics, state["metrics_bytes"] if state else 0)
+        self.fabric.barrier()
+        return state
+
+    def history(self) -> list[EpochFigures]:
+        """The figures of the epochs behind."""
+        lines = [] if self.folder is None else self.folder.read_metrics()
+        return [EpochFigures(**line) for line in lines]
+
+    def note_epoch(self, at: Position, figures: EpochFigures, timing: Mapping[str, float]) -> None:
+        """Appends an epoch's lines; `at` learns the new size of metrics.jsonl."""
+        if self.folder is not None and self.fabric.is_global_zero:
+            at.metrics_bytes = append_line(self.folder.metrics, dataclasses.asdict(figures))
+            append_line(self.folder.timings, timing)
+
+    def save_last(self, optimizer: Any, at: Position, running: Running) -> None:
+        """Replaces checkpoints/last.ckpt."""
+        if self.folder is not None:
+            self._save(self.folder.last, optimizer, at, running)
+
+    def save_best(self, optimizer: Any, at: Position, running: Running) -> None:
+        """Replaces checkpoints/best.ckpt."""
+        if self.folder is not None:
+            self._save(self.folder.best, optimizer, at, running)
+
+    def save_snapshot(self, optimizer: Any, at: Position, running: Running) -> None:
+        """Writes a checkpoint of the epoch, and deletes those beyond `keep_snapshots`."""
+        if self.folder is None:
+            return
+        self._save(self.folder.snapshot(at.epoch), optimizer, at, running)
+        keep = self.config.keep_snapshots
+        if keep is not None and self.fabric.is_global_zero:
+            for old in self.folder.snapshots()[:-keep]:
+                old.unlink()
+
+    def export(self, best: bool) -> None:
+        """Writes encoder.safetensors: the best epoch's weights, or the last step's."""
+        if self.folder is None or not self.fabric.is_global_zero:
+            return
+        last = {name: value.clone() for name, value in self.encoder.state_dict().items()}
+        if best:
+            self.encoder.load_state_dict(load_checkpoint(self.folder.best)["model_state_dict"])
+        save_encoder(self.encoder, self.folder.encoder)
+        self.encoder.load_state_dict(last)
+
+    def restore(self, state: Mapping[str, Any], optimizer: Any) -> tuple[Position, Running]:
+        """Puts weights, optimiser and loss scaler back; gives where the run was.
+
+        Raises:
+            CheckpointError: the weights are not the encoder's.
+        """
+        try:
+            self.encoder.load_state_dict(state["model_state_dict"])
+        except RuntimeError as error:
+            raise CheckpointError(f"the checkpoint's weights do not fit: {error}") from error
+        optimizer.load_state_dict(state["optimizer_state_dict"])
+        scaler = self._scaler()
+        if scaler is not None and state["scaler_state_dict"] is not None:
+            scaler.load_state_dict(state["scaler_state_dict"])
+        position = Position(**{f.name: state[f.name] for f in dataclasses.fields(Position)})
+        return position, Running(**state["running"])
+
+    def _save(self, path: Path, optimizer: Any, at: Position, running: Running) -> None:
+        if self.fabric.is_global_zero:
+            scaler = self._scaler()
+            state = {
+                **dataclasses.asdict(at),
+                "model_state_dict": self.encoder.state_dict(),
+                "optimizer_state_dict": optimizer.state_dict(),
+                "scaler_state_dict": None if scaler is None else scaler.state_dict(),
+                "running": dataclasses.asdict(running),
+                "temperature": self.config.temperature,
+                "lr": optimizer.param_groups[0]["lr"],
+                "config": self.config.to_dict(),
+                "encoder": self._described(),
+                "fingerprint": self.fingerprint,
+                **self._machine(),
+            }
+            save_checkpoint(path, state)
+        self.fabric.barrier()
+
+    def _scaler(self) -> Any:
+        return getattr(self.fabric.strategy.precision, "scaler", None)
+
+    def _described(self) -> dict[str, Any]:
+        """The encoder's class and, where it has one, its config."""
+        return {"class": type(self.encoder).__name__, **getattr(self.encoder, "config", {})}
+
+    def _machine(self) -> dict[str, int]:
+        """What changes the last bits of a result without being a setting."""
+        return {"num_threads": torch.get_num_threads(), "world_size": self.fabric.world_size}
+
+    def _require_same_run(self, state: Mapping[str, Any]) -> None:
+        # a longer run is the same run, unless the learning rate's fall is spread over its length
+        free = OPERATIONAL | ({"max_epochs"} if self.config.lr_schedule == "constant" else set())
+        ours, theirs = (
+            {name: value for name, value in config.items() if name not in free}
+            for config in (self.config.to_dict(), state["config"])
+        )
+        unlike = differing(ours, theirs) + differing(self.fingerprint, state["fingerprint"])
+        unlike += differing(self._described(), state["encoder"])
+        if unlike:
+            raise CheckpointError(
+                f"the checkpoint is of another run: {'; '.join(unlike)}; resume with the settings "
+                "and the data it was made with, or start a new run"
+            )
+        here = self._machine()
+        for change in differing(here, {name: state[name] for name in here}):
+            logger.warning("the resumed run may differ in its last bits: %s", change)
+
+
+def _checkpoint_in(path: Path) -> Path | None:
+    """The checkpoint that a path means; None for a run that was stopped before its first."""
+    if not path.is_dir():
+        return path
+    run = RunFolder(path)
+    if not run.last.is_file() and run.checkpoints.is_dir():
+        return None
+    return run.last
