@@ -11,6 +11,7 @@ KViewError
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from jaxtyping import TypeCheckError
 
@@ -85,6 +86,28 @@ class ContractError(KViewError, ValueError, TypeCheckError):
     def __init__(self, message: str, violations: tuple[Violation, ...] = ()) -> None:
         super().__init__(message)
         self.violations = violations
+
+    @classmethod
+    def of(
+        cls, subject: str, field: str | tuple[str, ...], rule: str, expected: str, got: str
+    ) -> Self:
+        """The error of one broken rule.
+
+        Args:
+            subject: who refuses: a contract, a function.
+            field: what breaks the rule, or several where none is presumed right.
+            rule: the rule's short name.
+            expected: what is asked for.
+            got: what came.
+
+        Example:
+            >>> from kview.contracts import ContractError
+            >>> raise ContractError.of("supcon_loss", "labels", "dtype", "Float (B,)", "bool")
+            Traceback (most recent call last):
+            kview.contracts.errors.ContractError: supcon_loss: labels: dtype: expected Float ...
+        """
+        violation = Violation((field,) if isinstance(field, str) else field, rule, expected, got)
+        return cls(f"{subject}: {violation}", (violation,))
 
     def __reduce__(self) -> tuple[type["ContractError"], tuple[str, tuple[Violation, ...]]]:
         return type(self), (str(self), self.violations)
