@@ -83,7 +83,7 @@ def _words(cls: type[Any], details: ErrorDetails) -> str:
     name = ".".join(map(str, details["loc"]))
     if details["type"] == "unexpected_keyword_argument":
         for part in path:
-            cls = get_type_hints(cls)[part]
+            cls = get_type_hints(cls)[str(part)]
         known = [f.name for f in fields(cls)]
         near = get_close_matches(str(last), known, 1)
         return f"{name} is no setting; " + (
