@@ -12,8 +12,8 @@ from ..data import ActivationDataset, ActivationParser
 from ..eval import DetectionEvaluation, Reference, evaluate_detection, evenly_spaced, write_report
 from ..train import RunFolder, load_encoder
 from .console import note
+from .run_data import dataset, open_data
 from .settings import RunSettings
-from .train import dataset, open_data
 
 
 @dataclass(frozen=True, kw_only=True)

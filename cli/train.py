@@ -10,8 +10,7 @@ import tyro
 from torch import nn
 
 from ..contracts import ConfigError
-from ..data import ActivationDataset, ActivationParser, find_inputs
-from ..data.parser import Split
+from ..data import ActivationDataset
 from ..train import (
     ContrastiveTrainerConfig,
     FitResult,
@@ -21,6 +20,7 @@ from ..train import (
     train_contrastive,
 )
 from .console import note, say
+from .run_data import absolute, dataset, open_data
 from .settings import DataSettings, EncoderSettings, RunSettings
 
 
@@ -111,11 +111,6 @@ def train(settings: RunSettings, folder: RunFolder, *, resume: bool = False) -> 
     )
 
 
-def absolute(path: str | None) -> str | None:
-    """A path that means the same from another folder."""
-    return None if path is None else str(Path(path).resolve())
-
-
 def speed(folder: RunFolder) -> str:
     """How fast the run's epochs were, and what share of the time they waited for data."""
     epochs = [json.loads(line) for line in folder.timings.read_text().splitlines()]
@@ -125,37 +120,6 @@ def speed(folder: RunFolder) -> str:
     return (
         f"{samples / seconds:.0f} samples/s over {seconds:.1f} s; "
         f"{waiting / seconds:.0%} of it waiting for data, the rest computing"
-    )
-
-
-def open_data(settings: RunSettings, store: str | None = None) -> ActivationParser:
-    """The rows that the settings name; `store` in place of the run's own is all test."""
-    data, own = settings.data, store is None
-    inputs = find_inputs(
-        settings.store if store is None else store,
-        generation=data.generation if own else None,
-        labels=data.labels if own else None,
-    )
-    return ActivationParser(
-        inputs.inference_json,
-        inputs.eval_json,
-        inputs.activations_path,
-        split_strategy=data.split if own else "none",
-        random_seed=settings.split_seed,
-        group_by=data.group_by,
-    )
-
-
-def dataset(parser: ActivationParser, settings: RunSettings, split: Split) -> ActivationDataset:
-    """One side of the split as K-view batches."""
-    data, trainer = settings.data, settings.trainer
-    return parser.get_dataset(
-        split,
-        num_views=trainer.num_views,
-        relevant_layers=data.relevant_layers,
-        fixed_layer=data.fixed_layer,
-        pad_length=data.pad_length,
-        view_sampling_with_replacement=trainer.view_sampling_with_replacement,
     )
 
 
