@@ -3,34 +3,42 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check soak bench docs clean
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format soak bench docs clean
 
-demo: .venv/.run
+help: ## say what each target does
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 14
+
+demo: .venv/.run ## write a synthetic store, train on it, detect and report
 	rm -rf runs/demo
 	$(BIN)/kview demo --out runs/demo
 
-test: .venv/.dev
+test: .venv/.dev ## run the suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4
 
-bench: .venv/.dev
+bench: .venv/.dev ## measure everything beside its peers: minutes, on a quiet machine
 	$(BIN)/python benchmarks/run.py
 
-soak: .venv/.dev
+soak: .venv/.dev ## run the long tests: minutes to hours
 	$(BIN)/python -m pytest -q -m soak
 	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -q tests/contracts tests/test_agreement.py
 
 # The reference is read from the sources, through links that give each room its name.
-docs: .venv/.dev
+docs: .venv/.dev ## build the site
 	mkdir -p build/rooms/kview
 	for room in contracts data eval train cli; do \
 		ln -sfn ../../../$$room build/rooms/kview/$$room; \
 	done
 	$(BIN)/mkdocs build
 
-check: .venv/.dev .venv/.typed
+check: .venv/.dev .venv/.typed ## lint and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+
+format: .venv/.dev ## sort imports, mend what ruff can mend, and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
 
 .venv/.run: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -48,5 +56,5 @@ check: .venv/.dev .venv/.typed
 	rm -rf build
 	touch $@
 
-clean:
+clean: ## delete what was installed, built and run
 	rm -rf .venv build runs site *.egg-info

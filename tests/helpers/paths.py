@@ -9,3 +9,5 @@ DOCS = ROOT / "docs"
 EXAMPLES = ROOT / "examples"
 REAL = ROOT.parent / "shared" / "real"
 """Real activations; beside the checkout where there are any."""
+ROOMS = ("contracts", "data", "eval", "train", "cli")
+"""The rooms' folders, from the ground floor up."""
