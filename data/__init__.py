@@ -7,13 +7,15 @@ from .describe import LayerNorms, LengthBin, StoreSummary, describe_store
 from .huggingface import CaptureProgress, CaptureSummary, OutOfRange, capture
 from .item_source import ItemSource, source_of
 from .labels import prompt_key
+from .layout.damage import Damage
+from .logprobs import LogprobBlock
 from .native.writer import ActivationWriter
 from .parser import ActivationParser, StoreInputs, find_inputs
-from .part import LogprobBlock, Text
+from .part import Text
 from .splits import Splits, SplitStrategy, split_rows
 from .store import ActivationStore
 from .synthetic import write_synthetic_store
-from .verify import Damage, verify_store
+from .verify import verify_store
 from .view_sampling import Draw
 
 __all__ = [

@@ -5,21 +5,22 @@ import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Self, SupportsIndex
+from typing import Self, SupportsIndex, Unpack
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from ..contracts import ConfigError, KViewBatch, KViewItem, ResponseLogprobs, StoreError, boundary
-from .layout.chunks import MissingChunkError
+from ..contracts import ConfigError, KViewBatch, KViewItem, ResponseLogprobs, boundary
+from .epochs import EpochBatches
 from .store import ActivationStore
-from .view_sampling import Draw, ViewRule, draw_views
-from .view_settings import ViewSettings, require_fit, stored_top_k
-from .workers import plan_epoch, read_by_threads
+from .view_reader import ViewReader
+from .view_sampling import Draw
+from .view_settings import ViewOptions, ViewSettings, view_settings
+from .workers import read_by_threads
 
 
-class ActivationDataset(Dataset[KViewItem]):
+class ActivationDataset(EpochBatches, Dataset[KViewItem]):
     """Rows of a store, each seen at K of its layers: a map-style dataset and a `KViewSource`.
 
     The views of a row are a pure function of (seed, epoch, row, repeat); an integer index means
@@ -30,17 +31,8 @@ class ActivationDataset(Dataset[KViewItem]):
         rows: (n,) rows of the store; all by default.
         labels: (n,) labels of these rows, 1, 0 or -1; the store's own by default.
         num_views: K, at least 2.
-        relevant_layers: model layer ids that views are drawn from; all by default.
-        fixed_layer: a position in `relevant_layers` that comes first in every sample; the other
-            K - 1 views are drawn from the rest.
-        pad_length: T; the store's `max_tokens` by default.
-        view_sampling_with_replacement: a layer may be drawn more than once for a row.
-        min_target_layers: layers that a row must have, else reading it raises; K by default, or
-            all relevant ones where K is more.
-        return_all_activations: items also carry every relevant layer, as `all_activations`.
-        include_response_logprobs: samples also carry the response's log-probabilities.
-        response_logprobs_top_k: alternatives a token in these; all that are stored by default.
         random_seed: of the order and the views.
+        options: how the rows are seen; `ViewOptions` documents them.
 
     Raises:
         ConfigError: a setting is wrong, or does not fit the store.
@@ -53,33 +45,10 @@ class ActivationDataset(Dataset[KViewItem]):
         labels: Sequence[int] | np.ndarray | None = None,
         *,
         num_views: int,
-        relevant_layers: Sequence[int] | None = None,
-        fixed_layer: int | None = None,
-        pad_length: int | None = None,
-        view_sampling_with_replacement: bool = False,
-        min_target_layers: int | None = None,
-        return_all_activations: bool = False,
-        include_response_logprobs: bool = False,
-        response_logprobs_top_k: int | None = None,
         random_seed: int = 42,
+        **options: Unpack[ViewOptions],
     ) -> None:
-        layers = tuple(store.layer_ids if relevant_layers is None else relevant_layers)
-        if min_target_layers is None:
-            min_target_layers = min(num_views, len(layers))
-        top_k = stored_top_k(store, include_response_logprobs, response_logprobs_top_k)
-        settings = ViewSettings(
-            num_views=num_views,
-            relevant_layers=layers,
-            fixed_layer=fixed_layer,
-            pad_length=store.max_tokens if pad_length is None else pad_length,
-            replacement=view_sampling_with_replacement,
-            min_target_layers=min_target_layers,
-            all_activations=return_all_activations,
-            logprobs=include_response_logprobs,
-            top_k=top_k,
-            random_seed=random_seed,
-        )
-        require_fit(store, settings)
+        settings = view_settings(store, num_views=num_views, random_seed=random_seed, **options)
         rows = np.arange(len(store)) if rows is None else np.asarray(rows, np.int64)
         labels = store.halu[rows] if labels is None else np.asarray(labels, np.int8)
         if labels.shape != rows.shape:
@@ -93,17 +62,13 @@ class ActivationDataset(Dataset[KViewItem]):
         self.rows = rows
         self.labels = labels
         self.settings = settings
-        places = {layer: place for place, layer in enumerate(store.layer_ids)}
-        self._places = np.array([places[layer] for layer in settings.relevant_layers])
+        self.random_seed = settings.random_seed
+        self._reader = ViewReader(store, settings)
 
     def _changed(self, rows: np.ndarray, labels: np.ndarray, settings: ViewSettings) -> Self:
         other = object.__new__(type(self))
         other._set(self.store, rows, labels, settings)
         return other
-
-    def __len__(self) -> int:
-        """The number of rows."""
-        return len(self.rows)
 
     @property
     def num_views(self) -> int:
@@ -145,7 +110,8 @@ class ActivationDataset(Dataset[KViewItem]):
         digest = hashlib.sha256(self.store.fingerprint.encode())
         for column in (self.rows, self.labels):
             digest.update(column.tobytes())
-        digest.update(repr(self.settings).encode())
+        settings = replace(self.settings, min_target_layers=self.settings.layers_needed)
+        digest.update(repr(settings).encode())
         return digest.hexdigest()
 
     def with_views(self, positions: Sequence[int]) -> Self:
@@ -165,7 +131,7 @@ class ActivationDataset(Dataset[KViewItem]):
                 f"views {list(views)} must be at least two positions from 0 to {size - 1}, each "
                 "once unless views are drawn with replacement"
             )
-        least = min(self.settings.min_target_layers, len(views))
+        least = min(self.settings.layers_needed, len(views))
         settings = replace(
             self.settings, num_views=len(views), views=views, min_target_layers=least
         )
@@ -186,8 +152,8 @@ class ActivationDataset(Dataset[KViewItem]):
         Args:
             k: `min_target_layers` by default.
         """
-        least = self.settings.min_target_layers if k is None else k
-        return np.flatnonzero(self._available(self.rows).sum(1) >= least)
+        least = self.settings.layers_needed if k is None else k
+        return np.flatnonzero(self._reader.available(self.rows).sum(1) >= least)
 
     @boundary
     def __getitem__(self, index: SupportsIndex | Draw) -> KViewItem:
@@ -204,10 +170,8 @@ class ActivationDataset(Dataset[KViewItem]):
         item = self._read([draw]).unbatch()[0]
         if not self.settings.all_activations:
             return item
-        layers = self.store.read(
-            self.rows[[draw.row]], self._places[None], max_tokens=self.settings.pad_length
-        )
-        return item.replace(all_activations=list(torch.from_numpy(layers[0])))
+        layers = self._reader.read_every_layer(self.rows[draw.row])
+        return item.replace(all_activations=list(torch.from_numpy(layers)))
 
     @boundary
     def __getitems__(self, indices: Sequence[SupportsIndex | Draw]) -> KViewBatch:
@@ -218,38 +182,17 @@ class ActivationDataset(Dataset[KViewItem]):
         """
         return self._read([i if isinstance(i, Draw) else Draw(operator.index(i)) for i in indices])
 
-    def batches(
-        self,
-        *,
-        epoch: int,
-        batch_size: int,
-        start_step: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
-        shuffle: bool = True,
-        balanced: bool = False,
-        num_workers: int = 0,
-        pin_memory: bool = False,
+    def read_batches(
+        self, batches: list[list[Draw]], *, num_workers: int, pin_memory: bool
     ) -> Iterator[KViewBatch]:
-        """The batches of one epoch; see `KViewSource.batches`. Workers are threads."""
-        batches = plan_epoch(
-            self.labels,
-            seed=self.settings.random_seed,
-            epoch=epoch,
-            batch_size=batch_size,
-            start_step=start_step,
-            rank=rank,
-            world_size=world_size,
-            shuffle=shuffle,
-            balanced=balanced,
-        )
+        """Reads batches ahead in threads."""
         return read_by_threads(
             self.__getitems__, batches, num_workers=num_workers, pin_memory=pin_memory
         )
 
     def _read(self, draws: list[Draw]) -> KViewBatch:
         rows = self.rows[[d.row for d in draws]]  # (B,)
-        views, activations = self._read_views(rows, draws)
+        views, activations = self._reader.read(rows, draws)
         tokens = np.minimum(self.store.token_counts[rows], self.settings.pad_length)
         return KViewBatch(
             hashkey=[self.hashkeys[d.row] for d in draws],
@@ -261,70 +204,6 @@ class ActivationDataset(Dataset[KViewItem]):
             logprobs=self._logprobs(rows) if self.settings.logprobs else None,
             views_repeat=self.views_repeat,
         )
-
-    def _read_views(self, rows: np.ndarray, draws: list[Draw]) -> tuple[np.ndarray, np.ndarray]:
-        """(B, K) positions in `relevant_layers`, and (B, K, T, H) what is there."""
-        settings = self.settings
-        every = np.ones((len(rows), len(self._places)), bool)
-        if settings.views is not None:
-            views = np.tile(np.array(settings.views), (len(rows), 1))
-        elif settings.replacement or settings.min_target_layers > settings.num_views:
-            views = self._draw(rows, draws, self._available(rows))
-        else:  # missing layers are rare, and taking one away changes nothing among the others
-            views = self._draw(rows, draws, every)
-        try:
-            return views, self._fetch(rows, views)
-        except MissingChunkError:
-            if settings.views is not None:
-                self._require_stored(rows, views)
-                raise
-            views = self._draw(rows, draws, self._available(rows))
-            return views, self._fetch(rows, views)
-
-    def _fetch(self, rows: np.ndarray, views: np.ndarray) -> np.ndarray:
-        return self.store.read(rows, self._places[views], max_tokens=self.settings.pad_length)
-
-    def _draw(self, rows: np.ndarray, draws: list[Draw], available: np.ndarray) -> np.ndarray:
-        settings = self.settings
-        self._require_enough(rows, available)
-        rule = ViewRule(settings.num_views, settings.fixed_layer, settings.replacement)
-        return draw_views(
-            rule, seed=settings.random_seed, rows=rows, draws=draws, available=available
-        )
-
-    def _available(self, rows: np.ndarray) -> np.ndarray:
-        """(B, P) whether each relevant layer has the tokens that are wanted."""
-        places = np.tile(self._places, (len(rows), 1))
-        return self.store.stored(rows, places, max_tokens=self.settings.pad_length)
-
-    def _require_enough(self, rows: np.ndarray, available: np.ndarray) -> None:
-        least, fixed = self.settings.min_target_layers, self.settings.fixed_layer
-        counts = available.sum(1)
-        short = np.flatnonzero(counts < least)
-        if len(short):
-            row = rows[short[0]]
-            raise StoreError(
-                f"row {row} ({self.store.hashkeys[row]}) has {counts[short[0]]} of the "
-                f"{len(self.layer_ids)} relevant layers and {least} are needed (so have "
-                f"{len(short)} rows of this batch); keep dataset.available_rows({least}), or lower "
-                "num_views"
-            )
-        if fixed is not None and not available[:, fixed].all():
-            row = rows[np.flatnonzero(~available[:, fixed])[0]]
-            raise StoreError(
-                f"row {row} ({self.store.hashkeys[row]}) has no activations of fixed_layer={fixed} "
-                f"(layer {self.layer_ids[fixed]})"
-            )
-
-    def _require_stored(self, rows: np.ndarray, views: np.ndarray) -> None:
-        found = self.store.stored(rows, self._places[views], max_tokens=self.settings.pad_length)
-        if not found.all():
-            b, k = np.argwhere(~found)[0]
-            raise StoreError(
-                f"row {rows[b]} ({self.store.hashkeys[rows[b]]}) has no activations of layer "
-                f"{self.layer_ids[views[b, k]]}, at which every row is to be seen; choose other "
-                "views, or keep dataset.available_rows() of all layers"
-            )
 
     def _logprobs(self, rows: np.ndarray) -> ResponseLogprobs:
         block, k = self.store.logprobs(rows), self.settings.top_k

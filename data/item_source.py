@@ -2,26 +2,20 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from typing import Protocol
 
 import numpy as np
 import torch
+from torch.utils.data import Dataset
 
 from ..contracts import ConfigError, KViewBatch, KViewItem
+from ..contracts.conformance.dataset import ItemDataset
 from .collate import collate_kview
+from .epochs import EpochBatches
 from .view_sampling import Draw
-from .workers import plan_epoch, read_by_processes
+from .workers import read_by_processes
 
 
-class ItemDataset(Protocol):
-    """A map-style dataset of items."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> KViewItem: ...
-
-
-class ItemSource:
+class ItemSource(EpochBatches, Dataset[KViewItem]):
     """A `KViewSource` over a dataset of items, whose views are what the dataset says.
 
     Built by `source_of`, which documents the arguments.
@@ -46,16 +40,12 @@ class ItemSource:
         self.hashkeys = hashkeys
         self.labels = labels
         self.response_lengths = response_lengths
-        self.seed = seed
-
-    def __len__(self) -> int:
-        """The number of items."""
-        return len(self.labels)
+        self.random_seed = seed
 
     @property
     def fingerprint(self) -> str:
         """Changes with the ids, the labels, the lengths, the layers, K and the seed."""
-        settings = (self.num_views, self.views_repeat, self.layer_ids, self.seed)
+        settings = (self.num_views, self.views_repeat, self.layer_ids, self.random_seed)
         digest = hashlib.sha256(repr(settings).encode())
         digest.update("\n".join(self.hashkeys).encode())
         digest.update(self.labels.tobytes() + self.response_lengths.tobytes())
@@ -69,31 +59,10 @@ class ItemSource:
         """The items of some draws, as a batch."""
         return collate_kview([self.dataset[d.row] for d in draws])
 
-    def batches(
-        self,
-        *,
-        epoch: int,
-        batch_size: int,
-        start_step: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
-        shuffle: bool = True,
-        balanced: bool = False,
-        num_workers: int = 0,
-        pin_memory: bool = False,
+    def read_batches(
+        self, batches: list[list[Draw]], *, num_workers: int, pin_memory: bool
     ) -> Iterator[KViewBatch]:
-        """The batches of one epoch; see `KViewSource.batches`. Workers are processes."""
-        batches = plan_epoch(
-            self.labels,
-            seed=self.seed,
-            epoch=epoch,
-            batch_size=batch_size,
-            start_step=start_step,
-            rank=rank,
-            world_size=world_size,
-            shuffle=shuffle,
-            balanced=balanced,
-        )
+        """Makes batches in worker processes."""
         return read_by_processes(self, batches, num_workers=num_workers, pin_memory=pin_memory)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, Unpack
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from .labels import FilePath, join_labels
 from .part import Text
 from .splits import SplitStrategy, split_rows
 from .store import ActivationStore, StorePath
+from .view_settings import ViewOptions
 
 Split = Literal["train", "val", "test"]
 
@@ -138,23 +139,14 @@ class ActivationParser:
         return positions
 
     def get_dataset(
-        self,
-        split: Split,
-        *,
-        num_views: int,
-        relevant_layers: Sequence[int] | None = None,
-        fixed_layer: int | None = None,
-        pad_length: int | None = None,
-        view_sampling_with_replacement: bool = False,
-        min_target_layers: int | None = None,
-        return_all_activations: bool = False,
-        include_response_logprobs: bool = False,
-        response_logprobs_top_k: int | None = None,
+        self, split: Split, *, num_views: int, **options: Unpack[ViewOptions]
     ) -> ActivationDataset:
-        """The rows of one split; `ActivationDataset` documents the settings.
+        """The rows of one split.
 
         Args:
             split: `train`, `val` (three_way only) or `test`.
+            num_views: K, at least 2.
+            options: how else the rows are seen; `ViewOptions` documents them.
 
         Raises:
             ConfigError: there is no such split, or a setting does not fit the store.
@@ -165,13 +157,6 @@ class ActivationParser:
             self.rows[chosen],
             self.halu[chosen],
             num_views=num_views,
-            relevant_layers=relevant_layers,
-            fixed_layer=fixed_layer,
-            pad_length=pad_length,
-            view_sampling_with_replacement=view_sampling_with_replacement,
-            min_target_layers=min_target_layers,
-            return_all_activations=return_all_activations,
-            include_response_logprobs=include_response_logprobs,
-            response_logprobs_top_k=response_logprobs_top_k,
             random_seed=self.random_seed,
+            **options,
         )

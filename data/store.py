@@ -2,21 +2,17 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Self
 
 import numpy as np
 
 from ..contracts import ConfigError, StoreError
-from .hallulens.reader import SCHEMA as HALLULENS
-from .hallulens.reader import open_hallulens
+from .formats import find_format
 from .layout.buffers import Buffers
-from .layout.files import open_files
-from .layout.metadata import read_attributes
-from .native.reader import open_native
-from .native.schema import SCHEMA as NATIVE
-from .part import LogprobBlock, StorePart, Text
+from .logprobs import LogprobBlock
+from .part import StorePart, Text, require_agreement
 
 StorePath = str | os.PathLike[str]
 
@@ -34,7 +30,7 @@ class ActivationStore:
 
     def __init__(self, parts: Sequence[StorePart]) -> None:
         self.parts = tuple(parts)
-        _agree(self.parts)
+        require_agreement(self.parts)
         self._starts = np.cumsum([0, *map(len, self.parts)])
         self._buffers = Buffers()
 
@@ -53,7 +49,8 @@ class ActivationStore:
         paths = [path_or_paths] if one else list(path_or_paths)
         if not paths:
             raise ConfigError("no store to open: the list of paths is empty")
-        return cls([open_part(path) for path in paths])
+        found = [find_format(path) for path in paths]
+        return cls([format.open(files, attributes) for files, attributes, format in found])
 
     def __enter__(self) -> Self:
         return self
@@ -200,13 +197,9 @@ class ActivationStore:
         if len(self.parts) == 1:
             self._read_part(self.parts[0], rows, layers, out)
             return out
-        owner = np.searchsorted(self._starts, rows, side="right") - 1
-        for number in np.unique(owner).tolist():
-            mine = np.flatnonzero(owner == number)
+        for part, mine, local in self._by_part(rows):
             block = np.empty((len(mine), *out.shape[1:]), out.dtype)
-            self._read_part(
-                self.parts[number], rows[mine] - self._starts[number], layers[mine], block
-            )
+            self._read_part(part, local, layers[mine], block)
             out[mine] = block
         return out
 
@@ -229,10 +222,7 @@ class ActivationStore:
         """
         rows, layers = self._wanted(rows, layers)
         found = np.empty(layers.shape, bool)
-        owner = np.searchsorted(self._starts, rows, side="right") - 1
-        for number in np.unique(owner).tolist():
-            part, mine = self.parts[number], np.flatnonzero(owner == number)
-            local = rows[mine] - self._starts[number]
+        for part, mine, local in self._by_part(rows):
             tokens = part.token_counts[local]
             if max_tokens is not None:
                 tokens = np.minimum(tokens, max_tokens)
@@ -267,6 +257,13 @@ class ActivationStore:
             raise StoreError(f"{part.files.name} has no log-probabilities of responses")
         return part.logprobs.read(part.files, part.rows[rows - self._starts[owner[0]]])
 
+    def _by_part(self, rows: np.ndarray) -> Iterator[tuple[StorePart, np.ndarray, np.ndarray]]:
+        """Each part that some rows lie in: which of them these are, and their rows in it."""
+        owner = np.searchsorted(self._starts, rows, side="right") - 1
+        for number in np.unique(owner).tolist():
+            mine = np.flatnonzero(owner == number)
+            yield self.parts[number], mine, rows[mine] - self._starts[number]
+
     def _wanted(
         self, rows: Sequence[int] | np.ndarray, layers: Sequence[Sequence[int]] | np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -294,38 +291,3 @@ class ActivationStore:
     ) -> None:
         tokens = np.minimum(part.token_counts[rows], out.shape[2])
         part.activations.read(part.rows[rows], layers, tokens, out)
-
-
-def open_part(path: StorePath) -> StorePart:
-    """Opens one store on disk, of whichever schema.
-
-    Raises:
-        StoreError: it is missing, damaged, or of an unknown schema.
-    """
-    files = open_files(path)
-    attributes = read_attributes(files)
-    if attributes.get("schema") == NATIVE:
-        return open_native(files, attributes)
-    if attributes.get("schema_version") == HALLULENS:
-        return open_hallulens(files, attributes)
-    schema = attributes.get("schema", attributes.get("schema_version"))
-    raise StoreError(
-        f"{files.name}: schema {schema!r} is unknown; known are {NATIVE!r} (root attribute "
-        f"`schema`) and HalluLens' {HALLULENS!r} (root attribute `schema_version`)"
-    )
-
-
-def _agree(parts: tuple[StorePart, ...]) -> None:
-    first = parts[0]
-    for part in parts[1:]:
-        for name, a, b in (
-            ("model", first.model, part.model),
-            ("layers", first.layer_ids, part.layer_ids),
-            ("hidden size", first.hidden_size, part.hidden_size),
-            ("dtype", first.activations.meta.dtype, part.activations.meta.dtype),
-        ):
-            if a != b:
-                raise StoreError(
-                    f"{part.files.name} cannot be read as one with {first.files.name}: {name} "
-                    f"{b} and {a}"
-                )

@@ -1,12 +1,9 @@
-"""Which rows, in which order, seen at which views: pure functions of seeds and numbers."""
+"""`draw_views`: which layers a row is seen at, as a pure function of seeds and numbers."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-
-from ..contracts import IGNORE_LABEL, ConfigError
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
@@ -80,70 +77,6 @@ def draw_views(
         keys[~free] = np.uint64(2**64 - 1)
         drawn = np.argsort(keys, axis=1, kind="stable")[:, :count]
     return np.concatenate([lead, drawn], axis=1)
-
-
-def epoch_order(*, size: int, seed: int, epoch: int, shuffle: bool) -> list[Draw]:
-    """Every row once."""
-    order = _generator(seed, epoch).permutation(size) if shuffle else np.arange(size)
-    return [Draw(row, epoch) for row in order.tolist()]
-
-
-def balanced_order(*, labels: np.ndarray, seed: int, epoch: int) -> list[Draw]:
-    """As many samples as there are rows, drawn evenly from the labelled classes.
-
-    A class's rows are gone through in random order, and again when all have been drawn, so that
-    their counts differ by one at most. Unlabelled rows are not drawn.
-
-    Raises:
-        ConfigError: there are not two classes to balance.
-    """
-    classes = [c for c in np.unique(labels).tolist() if c != IGNORE_LABEL]
-    if len(classes) < 2:
-        raise ConfigError(
-            f"balanced sampling needs rows of both labels; these have {classes or 'none'} only"
-        )
-    generator = _generator(seed, epoch)
-    shares = np.diff(np.linspace(0, len(labels), len(classes) + 1).round().astype(np.int64))
-    draws: list[Draw] = []
-    for label, share in zip(classes, shares.tolist(), strict=True):
-        members = np.flatnonzero(labels == label)
-        for repeat in range(-(-share // len(members))):
-            left = share - repeat * len(members)
-            rows = generator.permutation(members)[:left]
-            draws += [Draw(row, epoch, repeat) for row in rows.tolist()]
-    return [draws[i] for i in generator.permutation(len(draws)).tolist()]
-
-
-def epoch_batches(
-    order: list[Draw], *, batch_size: int, start_step: int = 0, rank: int = 0, world_size: int = 1
-) -> Iterator[list[Draw]]:
-    """One rank's share of each batch; batches are cut from the order first and divided after.
-
-    A tail with fewer samples than there are ranks is left out.
-
-    Raises:
-        ConfigError: a number is out of range.
-    """
-    if not 1 <= world_size <= batch_size or not 0 <= rank < world_size or start_step < 0:
-        raise ConfigError(
-            f"batch_size={batch_size}, rank={rank}, world_size={world_size}, "
-            f"start_step={start_step}: a batch needs a sample for every rank, and ranks and steps "
-            "count from 0"
-        )
-    for start in range(start_step * batch_size, len(order), batch_size):
-        batch = order[start : start + batch_size]
-        if len(batch) >= world_size:
-            yield batch[rank::world_size]
-
-
-def dropped_tail(size: int, *, batch_size: int, world_size: int) -> int:
-    """How many samples of an epoch are left out, because they do not make a sample a rank."""
-    tail = size % batch_size
-    return tail if tail < world_size else 0
-
-
-def _generator(seed: int, epoch: int) -> np.random.Generator:
-    return np.random.default_rng([seed, epoch])
 
 
 def _hash(*values: np.ndarray) -> np.ndarray:

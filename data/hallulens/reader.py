@@ -13,7 +13,8 @@ from ..layout.activations import ActivationArray
 from ..layout.columns import read_column
 from ..layout.files import Files, lines
 from ..layout.metadata import read_meta
-from ..part import StorePart, Text, find_logprobs, log_dropped
+from ..logprobs import find_logprobs
+from ..part import StorePart, Text, log_dropped
 
 SCHEMA = "zarr-v1"
 INDEX = "meta/index.jsonl"

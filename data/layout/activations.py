@@ -25,7 +25,7 @@ class ActivationArray:
         self.index = ChunkIndex(files, meta)
         direct = meta.raw and meta.chunks[3] == meta.shape[3]
         self.reader = (
-            ExtentReader(files, meta)
+            ExtentReader(files, meta, self.index)
             if direct and isinstance(files, LocalFiles)
             else ZarrReader(files, meta, self.index)
         )

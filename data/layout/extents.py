@@ -19,8 +19,8 @@ class ExtentReader:
     all processes forked afterwards.
     """
 
-    def __init__(self, files: LocalFiles, meta: ArrayMeta) -> None:
-        self.index = ChunkIndex(files, meta)
+    def __init__(self, files: LocalFiles, meta: ArrayMeta, index: ChunkIndex) -> None:
+        self.index = index
         self.meta = meta
         self._files = FileCache(files.root)
         grid = [-(-n // c) for n, c in zip(meta.shape, meta.chunks, strict=True)]

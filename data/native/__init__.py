@@ -1,1 +1,1 @@
-"""Everything that knows the native store, schema "kview/1"."""
+"""Everything that knows the native store."""

@@ -1,4 +1,4 @@
-"""Reads native stores (schema "kview/1")."""
+"""Reads native stores."""
 
 import json
 from functools import partial
@@ -11,8 +11,9 @@ from ..layout.activations import ActivationArray
 from ..layout.columns import read_column, require_meta
 from ..layout.files import Files, lines
 from ..layout.metadata import ArrayMeta
-from ..part import StorePart, Text, find_logprobs, log_dropped
-from .schema import ACTIVATIONS, TEXTS, NativeSchema, parse_schema
+from ..logprobs import find_logprobs
+from ..part import StorePart, Text, log_dropped
+from .schema import ACTIVATIONS, SCHEMA, TEXTS, NativeSchema, parse_schema
 
 
 def open_native(files: Files, attributes: dict[str, Any]) -> StorePart:
@@ -39,7 +40,7 @@ def open_native(files: Files, attributes: dict[str, Any]) -> StorePart:
     log_dropped(files, len(counts) - len(rows))
     return StorePart(
         files=files,
-        schema="kview/1",
+        schema=SCHEMA,
         model=schema.model,
         layer_ids=schema.layers,
         activations=ActivationArray(files, meta),

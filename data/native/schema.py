@@ -1,4 +1,4 @@
-"""The native store, schema "kview/1": its root attributes and the metadata of its arrays."""
+"""The native store: its root attributes and the metadata of its arrays."""
 
 import json
 from dataclasses import dataclass

@@ -1,0 +1,65 @@
+"""Finds all damage to a native store."""
+
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ...contracts import StoreError
+from ..layout.activations import ActivationArray
+from ..layout.columns import read_column, require_meta
+from ..layout.damage import Damage, Progress, attempt, verify_activations, verify_column
+from ..layout.files import Files, lines
+from ..logprobs import verify_logprobs
+from .reader import check_activations, check_range, parse_text
+from .schema import ACTIVATIONS, TEXTS, NativeSchema, parse_schema
+
+
+def verify_native(files: Files, attributes: dict[str, Any], tell: Progress) -> Iterator[Damage]:
+    """All damage to a native store; arguments as in `open_native`, and whom to tell of progress."""
+    schema = parse_schema(attributes, files.name)
+    columns: dict[str, np.ndarray] = {}
+    for name in schema.columns:
+        damage = list(verify_column(files, name, schema.rows, missing_is_damage=True))
+        yield from damage
+        if not damage:
+            columns[name] = read_column(files, name, schema.rows, missing_reads_as_fill=False)
+    counts = columns.get("token_count", np.full(schema.rows, schema.max_tokens))
+    for name, low, high in (("token_count", 0, schema.max_tokens), ("halu", -1, 1)):
+        if name in columns:
+            yield from attempt(name, partial(check_range, files, name, columns[name], low, high))
+    if "hashkey" in columns:
+        yield from _verify_keys(columns["hashkey"].tolist())
+    yield from _verify_texts(files, schema)
+    yield from verify_logprobs(files, "")
+    meta = None
+    try:
+        meta = require_meta(files, ACTIVATIONS, schema.rows)
+        check_activations(files, schema, meta)
+    except StoreError as error:
+        yield Damage(ACTIVATIONS, None, None, str(error))
+    if meta is not None:
+        rows = np.arange(min(schema.rows, meta.shape[0]))
+        counts = counts[: len(rows)].clip(0, meta.shape[2])
+        yield from verify_activations(ActivationArray(files, meta), rows, counts, tell)
+
+
+def _verify_keys(keys: list[str]) -> Iterator[Damage]:
+    counts = Counter(keys)
+    first: dict[str, int] = {}
+    for row, key in enumerate(keys):
+        if not key:
+            yield Damage("hashkey", row, None, "is empty")
+        elif counts[key] > 1 and first.setdefault(key, row) != row:
+            yield Damage("hashkey", row, None, f"{key!r} stands at row {first[key]} already")
+
+
+def _verify_texts(files: Files, schema: NativeSchema) -> Iterator[Damage]:
+    data = files.edge(TEXTS, schema.texts_bytes, at_end=False) or b""
+    if len(data) < schema.texts_bytes:
+        problem = f"has {len(data)} bytes of {schema.texts_bytes} committed ones"
+        yield Damage(TEXTS, None, None, problem)
+    for number, line in lines(data):
+        yield from attempt(TEXTS, partial(parse_text, files, number, line))
