@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ..contracts import IGNORE_LABEL, ConfigError, LabelError
+from ..contracts import IGNORE_LABEL, LabelError
 from .labels import FilePath, prompt_key
 
 Kind = Literal["causal", "encoder"]
@@ -84,7 +84,7 @@ def read_requests(path: FilePath) -> list[Request]:
 
 
 def tokenize(
-    tokenizer: Any, requests: Sequence[Request], *, kind: Kind, max_tokens: int, limit: int
+    tokenizer: Any, requests: Sequence[Request], *, kind: Kind, max_tokens: int
 ) -> list[Tokens]:
     """Tokenizes prompts and responses so that the response's tokens are known.
 
@@ -96,20 +96,9 @@ def tokenize(
         requests: to tokenize.
         kind: of the model.
         max_tokens: T.
-        limit: tokens a sequence may have.
-
-    Raises:
-        ConfigError: a sequence is longer than the model takes.
     """
     encode = _causal if kind == "causal" else _pair
-    found = [encode(tokenizer, request, max_tokens) for request in requests]
-    for request, tokens in zip(requests, found, strict=True):
-        if len(tokens.ids) > limit:
-            raise ConfigError(
-                f"{request.hashkey!r} has {len(tokens.ids)} tokens and the model takes {limit}; "
-                "shorten its prompt, or leave it out"
-            )
-    return found
+    return [encode(tokenizer, request, max_tokens) for request in requests]
 
 
 def _causal(tokenizer: Any, request: Request, max_tokens: int) -> Tokens:
@@ -152,6 +141,8 @@ def _parse(path: FilePath, number: int, line: str) -> dict[str, Any]:
         for name in ("hashkey", "group"):
             if not isinstance(values.get(name), str | None) or values.get(name) == "":
                 raise TypeError(f"{name} is {values[name]!r}")
+        for name in ("prompt", "response", "hashkey", "group"):
+            (values.get(name) or "").encode()  # a lone surrogate is no text
         halu = values.get("halu")
         if halu is not None and (isinstance(halu, str) or halu not in (0, 1, IGNORE_LABEL)):
             raise TypeError(f"halu is {halu!r}, not true, false or null")

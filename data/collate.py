@@ -5,7 +5,8 @@ from typing import Any
 
 import torch
 
-from ..contracts import ContractError, KViewBatch, KViewItem, ResponseLogprobs, Violation, boundary
+from ..contracts import KViewBatch, KViewItem, ResponseLogprobs, boundary
+from ..contracts.checking.report import Report
 
 
 def collate_kview(items: Sequence[KViewItem] | KViewBatch) -> KViewBatch:
@@ -87,14 +88,11 @@ _ALIKE: tuple[tuple[str, str, Callable[[KViewItem], Any]], ...] = (
 
 
 def _require_alike(items: Sequence[KViewItem]) -> None:
-    violations = []
+    report = Report("collate_kview(items)")
     if not items:
-        violations.append(Violation(("items",), "size of B", "B >= 1", "no item"))
+        report.add(("items",), "size of B", "B >= 1", "no item")
     for field, rule, of in _ALIKE:
         found = list(dict.fromkeys(str(of(item)) for item in items))
         if len(found) > 1:
-            got = ", ".join(found)
-            violations.append(Violation((f"items.{field}",), rule, "one for all items", got))
-    if violations:
-        report = "\n".join(f"  - {v}" for v in violations)
-        raise ContractError(f"collate_kview(...) cannot make a batch:\n{report}", tuple(violations))
+            report.add((f"items.{field}",), rule, "one for all items", ", ".join(found))
+    report.raise_if_any()

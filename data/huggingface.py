@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..contracts import ConfigError, StoreError
+from ..contracts import StoreError
+from .capture_model import CaptureModel, load_model
 from .capture_requests import Kind, Request, Tokens, read_requests, tokenize
 from .labels import FilePath
 from .native.writer import ActivationWriter
@@ -61,6 +61,7 @@ class CaptureSummary:
         rows: rows in the store.
         resumed: how many were there already.
         empty: requests whose response has no token; they have no row.
+        too_long: hashkeys of requests with more tokens than the model takes; they have no row.
         out_of_range: rows that were left out.
         tokens_per_second: tokens that went through the model, prompts included.
     """
@@ -68,6 +69,7 @@ class CaptureSummary:
     rows: int
     resumed: int
     empty: int
+    too_long: tuple[str, ...]
     out_of_range: tuple[OutOfRange, ...]
     tokens_per_second: float
 
@@ -90,7 +92,7 @@ def capture(
     The response is given to the model, not generated (teacher forcing). Row t of a response is the
     hidden state *at the position of* response token t, so a causal model has seen tokens 0 to t
     there. Layer l is `hidden_states[l]` of transformers: 0 is the embeddings' output. Run again on
-    the same store, it goes on where it was stopped.
+    the same store, it goes on where it was stopped. What has to be left out is logged and counted.
 
     Args:
         model: a hub id or a folder; causal or encoder, not both in one.
@@ -109,51 +111,51 @@ def capture(
         LabelError: a line of the input is malformed.
         StoreError: the store cannot be written, or holds something else.
     """
-    transformers = _transformers()
     requests = read_requests(input_path)
-    name = os.fspath(model)
-    try:
-        config = transformers.AutoConfig.from_pretrained(name)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(name)
-        network = transformers.AutoModel.from_pretrained(name, dtype="auto")
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"model {name!r} cannot be loaded: {error}") from error
-    kind = kind or _kind(transformers, config)
-    chosen = _layers(config, layers)
-    limit = getattr(config, "max_position_embeddings", None) or 2**31
-    tokens = tokenize(tokenizer, requests, kind=kind, max_tokens=max_tokens, limit=limit)
-    spot = torch.device(device) if device is not None else _device()
-    network = network.to(spot).eval()
-    wanted = [i for i, t in enumerate(tokens) if t.positions]
-    left_out: list[OutOfRange] = []
+    network = load_model(os.fspath(model), layers=layers, kind=kind, device=device)
+    tokens = tokenize(network.tokenizer, requests, kind=network.kind, max_tokens=max_tokens)
+    too_long = [i for i, t in enumerate(tokens) if t.positions and len(t.ids) > network.limit]
+    for i in too_long:
+        log.warning(
+            "left out: %r has %d tokens and the model takes %d",
+            requests[i].hashkey,
+            len(tokens[i].ids),
+            network.limit,
+        )
+    empty = sum(not t.positions for t in tokens)
+    if empty:
+        log.warning("%d requests have no response token and no row", empty)
+    left_out = set(too_long)
+    wanted = [i for i, t in enumerate(tokens) if t.positions and i not in left_out]
+    out_of_range: list[OutOfRange] = []
     seen, started = 0, time.perf_counter()
-    with _writer(out, chosen, config, max_tokens, name, dtype) as writer:
+    with _writer(out, network, max_tokens, dtype) as writer:
         resumed = len(writer)
-        batches = plan_batches([len(t.ids) for t in tokens], wanted, batch_tokens)
-        for batch in batches:
+        for batch in plan_batches([len(t.ids) for t in tokens], wanted, batch_tokens):
             todo = [i for i in batch if requests[i].hashkey not in writer]
             if not todo:
                 continue
-            states = hidden_states(
-                network, [tokens[i] for i in todo], chosen, tokenizer.pad_token_id
-            )
+            states = network.hidden_states([tokens[i] for i in todo])
             for i, block in zip(todo, states, strict=True):
-                problem = _out_of_range(block, chosen, dtype, requests[i].hashkey)
+                problem = _out_of_range(block, network.layers, dtype, requests[i].hashkey)
                 if problem is None:
                     _append(writer, requests[i], tokens[i], block)
                 else:
                     log.warning("left out: %s", problem)
-                    left_out.append(problem)
+                    out_of_range.append(problem)
             seen += sum(len(tokens[i].ids) for i in todo)
             if progress is not None:
                 rate = seen / (time.perf_counter() - started)
-                progress(CaptureProgress(len(writer) + len(left_out), len(wanted), rate))
+                progress(CaptureProgress(len(writer) + len(out_of_range), len(wanted), rate))
         rows = len(writer)
-    empty = len(requests) - len(wanted)
-    if empty:
-        log.warning("%d requests have no response token and no row", empty)
-    rate = seen / (time.perf_counter() - started)
-    return CaptureSummary(rows, resumed, empty, tuple(left_out), rate)
+    return CaptureSummary(
+        rows=rows,
+        resumed=resumed,
+        empty=empty,
+        too_long=tuple(requests[i].hashkey for i in too_long),
+        out_of_range=tuple(out_of_range),
+        tokens_per_second=seen / (time.perf_counter() - started),
+    )
 
 
 def plan_batches(
@@ -175,37 +177,6 @@ def plan_batches(
                 batch = []
             batch.append(i)
         yield batch
-
-
-@torch.inference_mode()
-def hidden_states(
-    network: Any, batch: Sequence[Tokens], layers: Sequence[int], pad: int | None
-) -> list[Tensor]:
-    """The hidden states of the response tokens of each sequence, (L, T', H), on the CPU.
-
-    Args:
-        network: a transformers model, in eval mode.
-        batch: the sequences; padded on the right, and masked.
-        layers: which of its `hidden_states`.
-        pad: the id to pad with; what it is does not matter, for it is masked.
-    """
-    B, S = len(batch), max(len(t.ids) for t in batch)
-    ids = torch.full((B, S), pad or 0, device=network.device)
-    mask = torch.zeros((B, S), dtype=torch.long, device=network.device)
-    types = torch.zeros((B, S), dtype=torch.long, device=network.device)
-    for b, sequence in enumerate(batch):
-        ids[b, : len(sequence.ids)] = torch.tensor(sequence.ids)
-        mask[b, : len(sequence.ids)] = 1
-        if sequence.types is not None:
-            types[b, : len(sequence.ids)] = torch.tensor(sequence.types)
-    typed = {"token_type_ids": types} if batch[0].types is not None else {}
-    states = network(
-        input_ids=ids, attention_mask=mask, output_hidden_states=True, **typed
-    ).hidden_states
-    return [
-        torch.stack([states[layer][b, sequence.positions] for layer in layers]).cpu()  # (L, T', H)
-        for b, sequence in enumerate(batch)
-    ]
 
 
 def _append(writer: ActivationWriter, request: Request, tokens: Tokens, block: Tensor) -> None:
@@ -234,27 +205,22 @@ def _out_of_range(
 
 
 def _writer(
-    out: str | os.PathLike[str],
-    layers: Sequence[int],
-    config: Any,
-    max_tokens: int,
-    model: str,
-    dtype: str,
+    out: str | os.PathLike[str], network: CaptureModel, max_tokens: int, dtype: str
 ) -> ActivationWriter:
     if not (Path(out) / "zarr.json").exists():
         return ActivationWriter.create(
             out,
-            layers=layers,
-            hidden_size=config.hidden_size,
+            layers=network.layers,
+            hidden_size=network.hidden_size,
             max_tokens=max_tokens,
-            model=model,
+            model=network.name,
             dtype=dtype,
         )
     writer = ActivationWriter.resume(out)
     schema = writer.schema
     for name, there, here in (
-        ("model", schema.model, model),
-        ("layers", schema.layers, tuple(layers)),
+        ("model", schema.model, network.name),
+        ("layers", schema.layers, network.layers),
         ("max_tokens", schema.max_tokens, max_tokens),
         ("dtype", schema.dtype, dtype),
     ):
@@ -262,39 +228,3 @@ def _writer(
             writer.close()
             raise StoreError(f"{os.fspath(out)} was begun with {name}={there!r}, not {here!r}")
     return writer
-
-
-def _transformers() -> Any:
-    try:
-        import transformers
-    except ImportError as error:
-        raise ConfigError(
-            "capture needs transformers, which is not installed: pip install 'kview[capture]'"
-        ) from error
-    return transformers
-
-
-def _kind(transformers: Any, config: Any) -> Kind:
-    """Masked language models read a pair; everything else that is no encoder-decoder is causal."""
-    if getattr(config, "is_encoder_decoder", False):
-        raise ConfigError(
-            f"{config.model_type} is an encoder-decoder: capture takes causal models and encoders"
-        )
-    masked = transformers.models.auto.modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
-    is_encoder = config.model_type in masked and not getattr(config, "is_decoder", False)
-    return "encoder" if is_encoder else "causal"
-
-
-def _layers(config: Any, layers: Sequence[int] | None) -> tuple[int, ...]:
-    count = config.num_hidden_layers + 1
-    chosen = tuple(range(count)) if layers is None else tuple(layers)
-    if not chosen or not all(0 <= layer < count for layer in chosen):
-        raise ConfigError(
-            f"layers={list(chosen)}: the model has layers 0 (embeddings) to {count - 1}"
-        )
-    return chosen
-
-
-def _device() -> torch.device:
-    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    return found or torch.device("cpu")

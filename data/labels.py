@@ -121,6 +121,7 @@ def read_generations(path: FilePath) -> list[Generation]:
             prompt = values["prompt"]
             if not isinstance(prompt, str):
                 raise TypeError(f"prompt is {prompt!r}")
+            prompt.encode()  # a lone surrogate is no text
         except (KeyError, TypeError, ValueError) as error:
             raise LabelError(
                 f"{path}, line {number}: not a JSON object with a prompt "

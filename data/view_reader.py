@@ -80,15 +80,16 @@ class ViewReader:
         counts = available.sum(1)
         short = np.flatnonzero(counts < least)
         if len(short):
+            row, size = int(rows[short[0]]), len(self._places)
             raise StoreError(
-                f"{self._name(rows[short[0]])} has {counts[short[0]]} of the {len(self._places)} "
-                f"relevant layers and {least} are needed (so have {len(short)} rows of this "
-                f"batch); keep dataset.available_rows({least}), or lower num_views"
+                f"{self._name(row)} has {counts[short[0]]} of the {size} relevant layers and "
+                f"{least} are needed (so have {len(short)} rows of this batch); keep "
+                f"dataset.available_rows({least}), or lower num_views"
             )
         if fixed is not None and not available[:, fixed].all():
             row = rows[np.flatnonzero(~available[:, fixed])[0]]
             raise StoreError(
-                f"{self._name(row)} has no activations of fixed_layer={fixed} "
+                f"{self._name(int(row))} has no activations of fixed_layer={fixed} "
                 f"(layer {self.settings.relevant_layers[fixed]})"
             )
 
@@ -97,7 +98,7 @@ class ViewReader:
         if not found.all():
             b, k = np.argwhere(~found)[0]
             raise StoreError(
-                f"{self._name(rows[b])} has no activations of layer "
+                f"{self._name(int(rows[b]))} has no activations of layer "
                 f"{self.settings.relevant_layers[views[b, k]]}, at which every row is to be seen; "
                 "choose other views, or keep dataset.available_rows() of all layers"
             )

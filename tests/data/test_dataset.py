@@ -153,13 +153,15 @@ def test_fixed_views_are_the_same_for_all_rows_and_epochs(
 def test_settings_that_do_not_fit_are_one_clear_sentence(
     synthetic_store: ActivationStore, settings: dict[str, Any], message: str
 ) -> None:
+    asked: Any = {"num_views": 2, **settings}
     with pytest.raises(ConfigError, match=message):
-        ActivationDataset(synthetic_store, **{"num_views": 2, **settings})
+        ActivationDataset(synthetic_store, **asked)
 
 
 def test_the_fingerprint_changes_with_what_it_stands_for(synthetic_store: ActivationStore) -> None:
     def of(**settings: Any) -> ActivationDataset:
-        return ActivationDataset(synthetic_store, **{"num_views": 2, **settings})
+        asked: Any = {"num_views": 2, **settings}
+        return ActivationDataset(synthetic_store, **asked)
 
     variants = [
         of(),

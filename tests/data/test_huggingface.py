@@ -191,6 +191,8 @@ def test_hashkeys_of_repeated_prompts_tell_responses_apart(lines: Callable[..., 
         ('{"prompt": "w1 w2 w3", "response": "w4 w5"}', "lines 1 and 2 have one hashkey"),
         ('{"prompt": "a", "response": "b", "group": "g"}', "line 1 has no group"),
         ("7", "line 2: not a JSON object"),
+        (r'{"prompt": "a", "response": "b \ud800"}', "line 2.*surrogates not allowed"),
+        (r'{"prompt": "a", "response": "b", "hashkey": "\udfff"}', "line 2.*surrogates not"),
     ],
 )
 def test_lines_that_will_not_do_are_named(tmp_path: Path, line: str, message: str) -> None:
@@ -207,9 +209,6 @@ def test_what_cannot_be_captured_is_named(
         capture(models["causal"], lines(LINES), tmp_path / "a", layers=[3])
     with pytest.raises(ConfigError, match="cannot be loaded"):
         capture(tmp_path / "nothing", lines(LINES), tmp_path / "a")
-    long = {"prompt": "w1 " * 70, "response": "w2"}
-    with pytest.raises(ConfigError, match="has 72 tokens and the model takes 64"):
-        capture(models["causal"], lines([long]), tmp_path / "a", device="cpu")
     transformers.T5Config(vocab_size=9, d_model=8, num_layers=1).save_pretrained(tmp_path / "t5")
     tokenizer().save_pretrained(tmp_path / "t5")
     transformers.T5Model(
@@ -218,6 +217,37 @@ def test_what_cannot_be_captured_is_named(
     with pytest.raises(ConfigError, match="t5 is an encoder-decoder"):
         capture(tmp_path / "t5", lines(LINES), tmp_path / "a")
     assert not (tmp_path / "a").exists()
+
+
+def test_what_is_too_long_for_the_model_is_left_out_and_said(
+    models: dict[str, Path],
+    lines: Callable[..., Path],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    long = {"prompt": "w1 " * 70, "response": "w2", "hashkey": "long"}
+    with caplog.at_level(logging.WARNING, "kview.data"):
+        summary = capture(models["causal"], lines([long, *LINES]), tmp_path / "a", device="cpu")
+    assert (summary.rows, summary.too_long) == (5, ("long",))
+    assert "'long' has 72 tokens and the model takes 64" in caplog.text
+    assert "long" not in ActivationStore.open(tmp_path / "a").hashkeys
+
+
+def test_a_model_with_a_nested_configuration_is_captured(
+    lines: Callable[..., Path], tmp_path: Path
+) -> None:
+    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 2, "head_dim": 4}
+    text = {**sizes, "vocab_size": 44, "num_hidden_layers": 2, "num_key_value_heads": 1}
+    vision = {**sizes, "num_hidden_layers": 1, "image_size": 8, "patch_size": 4}
+    config = transformers.Gemma3Config(
+        text_config=text, vision_config=vision, mm_tokens_per_image=4
+    )
+    transformers.Gemma3Model(config).save_pretrained(tmp_path / "gemma")
+    tokenizer().save_pretrained(tmp_path / "gemma")
+    summary = capture(tmp_path / "gemma", lines(LINES), tmp_path / "a", device="cpu")
+    assert summary.rows == 5
+    store = ActivationStore.open(tmp_path / "a")
+    assert (store.layer_ids, store.hidden_size) == ((0, 1, 2), 8)
 
 
 def test_batches_hold_every_sequence_once_and_few_tokens() -> None:

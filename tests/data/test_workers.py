@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from kview.contracts import ConfigError, KViewBatch, KViewItem, StoreError, checks, current_level
 from kview.data import ActivationDataset, ActivationStore, collate_kview
@@ -84,7 +84,7 @@ def test_loading_leaves_the_default_generator_alone(dataset: ActivationDataset) 
     assert torch.equal(torch.get_rng_state(), before)
 
 
-class TellsItsLevel:
+class TellsItsLevel(Dataset[KViewItem]):
     """Hides the level in force where a batch is made in the batch, and where that was."""
 
     def __getitem__(self, index: Draw) -> KViewItem:
