@@ -19,6 +19,23 @@ def collate_kview(items: Sequence[KViewItem] | KViewBatch) -> KViewBatch:
 
     Raises:
         ContractError: with everything that is wrong with the items, or between them.
+
+    Example:
+        >>> import torch
+        >>> from kview.contracts import KViewItem
+        >>> from kview.data import collate_kview
+        >>> items = [
+        ...     KViewItem(
+        ...         hashkey=key,
+        ...         halu=torch.tensor(1.0),
+        ...         views_activations=torch.randn(2, 4, 8),
+        ...         view_indices=torch.tensor([0, 3]),
+        ...         input_length=5,
+        ...     )
+        ...     for key in ("a", "b", "c")
+        ... ]
+        >>> collate_kview(items).views_activations.shape
+        torch.Size([3, 2, 4, 8])
     """
     return checked_batch(items) if isinstance(items, KViewBatch) else stack_items(items)
 

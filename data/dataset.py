@@ -36,6 +36,17 @@ class ActivationDataset(EpochBatches, Dataset[KViewItem]):
 
     Raises:
         ConfigError: a setting is wrong, or does not fit the store.
+
+    Example:
+        >>> import tempfile
+        >>> from kview.data import ActivationDataset, ActivationStore, write_synthetic_store
+        >>> path = f"{tempfile.mkdtemp()}/a.zarr"
+        >>> write_synthetic_store(path, num_rows=6, num_layers=5, hidden_size=8, max_tokens=4)
+        >>> dataset = ActivationDataset(ActivationStore.open(path), num_views=3)
+        >>> for batch in dataset.batches(epoch=0, batch_size=4):
+        ...     print(batch.views_activations.shape, batch.view_indices.shape)
+        torch.Size([4, 3, 4, 8]) torch.Size([4, 3])
+        torch.Size([2, 3, 4, 8]) torch.Size([2, 3])
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""`describe_store`: what a store holds, for a reader."""
+"""`describe_store`: a summary of what a store holds."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -69,8 +69,8 @@ class StoreSummary:
         labels: rows by label, the label files' where there are any.
         lengths: response lengths, before truncation where known.
         truncated_rows: responses known to be longer than what is kept.
-        norms: a layer each.
-        top_k: alternatives a token of the log-probabilities; None without them.
+        norms: one entry per layer.
+        top_k: alternatives per token in the log-probabilities; None without them.
         grouped: rows have groups.
         texts: rows whose prompt and response are stored.
         problems: what was found to be wrong, or worth knowing.

@@ -70,7 +70,7 @@ def join_labels(
 
     Args:
         store: whose rows to label.
-        inference_json: `generation.jsonl`, a `prompt` a line; or None.
+        inference_json: `generation.jsonl`, one `prompt` per line; or None.
         eval_json: `eval_results.json`, lists aligned with it by position; or None.
         group_by: a key of generation.jsonl's lines, or `group`, the store's own; or None.
 

@@ -65,7 +65,7 @@ class ActivationParser:
     """Opens a store, labels its rows, and splits them.
 
     Args:
-        inference_json: generation.jsonl, a `prompt` a line; None for a store that labels itself.
+        inference_json: generation.jsonl, one `prompt` per line; None for a store that labels itself.
         eval_json: eval_results.json, aligned with it by position; None likewise.
         activations_path: the store, or several to be read as one.
         split_strategy: `two_way` (train and test), `three_way` (and val), or `none` (all test).
@@ -84,6 +84,16 @@ class ActivationParser:
         StoreError: the store cannot be read.
         LabelError: the files do not fit each other or the store, or there is too little to split.
         ConfigError: a setting is wrong.
+
+    Example:
+        >>> import tempfile
+        >>> from kview.data import ActivationParser, write_synthetic_store
+        >>> path = f"{tempfile.mkdtemp()}/a.zarr"
+        >>> write_synthetic_store(path, num_rows=40, num_layers=5, hidden_size=8, max_tokens=4)
+        >>> parser = ActivationParser(None, None, path, group_by="group")
+        >>> train = parser.get_dataset("train", num_views=3)
+        >>> len(train), len(parser.get_dataset("test", num_views=3))
+        (32, 8)
     """
 
     def __init__(

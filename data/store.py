@@ -26,6 +26,15 @@ class ActivationStore:
 
     Attributes:
         parts: the stores on disk, in order.
+
+    Example:
+        >>> import tempfile
+        >>> from kview.data import ActivationStore, write_synthetic_store
+        >>> path = f"{tempfile.mkdtemp()}/a.zarr"
+        >>> write_synthetic_store(path, num_rows=6, num_layers=5, hidden_size=8, max_tokens=4)
+        >>> with ActivationStore.open(path) as store:
+        ...     print(len(store), store.layer_ids, store.read([0, 3], [[0, 2], [1, 4]]).shape)
+        6 (0, 1, 2, 3, 4) (2, 2, 4, 8)
     """
 
     def __init__(self, parts: Sequence[StorePart]) -> None:
@@ -236,7 +245,7 @@ class ActivationStore:
 
     @property
     def logprobs_top_k(self) -> int | None:
-        """Alternatives recorded a token; None where the store has no log-probabilities."""
+        """Alternatives recorded per token; None where the store has no log-probabilities."""
         found = [p.logprobs for p in self.parts]
         if any(f is None for f in found):
             return None

@@ -19,6 +19,17 @@ def verify_store(path: str | os.PathLike[str], progress: Progress | None = None)
 
     Raises:
         StoreError: there is no store of a known schema.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from kview.data import verify_store, write_synthetic_store
+        >>> path = pathlib.Path(tempfile.mkdtemp(), "a.zarr")
+        >>> write_synthetic_store(path, num_rows=6, num_layers=5, hidden_size=8, max_tokens=4)
+        >>> verify_store(path)
+        []
+        >>> (path / "halu/c.0").unlink()
+        >>> print(*verify_store(path))
+        halu, row 0: halu/c.0 is missing
     """
     files, attributes, format = find_format(path)
     return list(format.verify(files, attributes, progress or _silent))

@@ -1,4 +1,4 @@
-"""The arrays that hold one value a row: lengths, labels, keys."""
+"""Reading arrays with one value per row: lengths, labels, keys."""
 
 import struct
 from typing import Any

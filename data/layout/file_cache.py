@@ -10,7 +10,7 @@ _OPEN_FILES = 128
 
 
 class Flags:
-    """One flag a chunk, shared with the processes forked from this one."""
+    """One flag per chunk, shared with the processes forked from this one."""
 
     def __init__(self, count: int) -> None:
         self.count = count

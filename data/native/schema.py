@@ -21,7 +21,7 @@ COLUMN_TYPES = {
     "hashkey": np.dtype(object),
     "group": np.dtype(object),
 }
-"""The arrays with one value a row. `group` is there only where rows were given one."""
+"""The arrays with one value per row. `group` is there only if rows were given one."""
 
 _BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
 _CRC = {"name": "crc32c"}
@@ -79,7 +79,7 @@ class NativeSchema:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names of the arrays with one value a row."""
+        """The names of the arrays with one value per row."""
         return tuple(n for n in COLUMN_TYPES if n != "group" or self.grouped)
 
     def group_json(self) -> bytes:
@@ -118,7 +118,7 @@ class NativeSchema:
         )
 
     def column_json(self, name: str, rows: int) -> bytes:
-        """The metadata of an array with one value a row, for so many rows."""
+        """The metadata of an array with one value per row, when it has so many rows."""
         strings = COLUMN_TYPES[name].kind == "O"
         return _array_json(
             shape=[rows],
