@@ -18,7 +18,7 @@ from pathlib import Path
 from kview.cli.scored_run import detect
 from kview.cli.settings import DataSettings, EncoderSettings, RunSettings
 from kview.cli.train import train
-from kview.eval import DetectionEvaluation, DetectionFigures, Figure
+from kview.eval import DetectionEvaluation, DetectionMetrics, Estimate
 from kview.train import ContrastiveTrainerConfig, RunFolder
 
 SEEDS = (42, 43, 44, 45, 46)
@@ -31,7 +31,7 @@ Detection of hallucinations on a real store: {source}.
 Written by `benchmarks/quality.py`. Every seed makes its own split (80 % train, 20 % test, groups
 kept whole) and its own run at kview's default settings; nothing was chosen by looking at a test
 split. How the defaults were found is in [training.md](training.md#where-the-defaults-come-from).
-The figures are AUROCs: higher is better. `kNN` is kview's detector; `length` scores an answer by
+The values are AUROCs: higher is better. `kNN` is kview's detector; `length` scores an answer by
 its number of tokens alone, and `probe` is a logistic regression on the mean of one layer, chosen by
 cross-validation on train.
 """
@@ -71,15 +71,15 @@ def run(store: str, group_by: str | None, layer_aware: bool, num_views: int, see
 
 
 def _auroc(evaluation: DetectionEvaluation, name: str) -> tuple[float, float, float]:
-    figures = evaluation.scored[name].figures
-    assert isinstance(figures, DetectionFigures), figures
-    return _with_interval(figures.auroc)
+    metrics = evaluation.scored[name].metrics
+    assert isinstance(metrics, DetectionMetrics), metrics
+    return _with_interval(metrics.auroc)
 
 
-def _with_interval(figure: Figure) -> tuple[float, float, float]:
-    assert figure.interval is not None, "there are no resamples"
-    low, high = figure.interval
-    return figure.value, low, high
+def _with_interval(estimate: Estimate) -> tuple[float, float, float]:
+    assert estimate.interval is not None, "there are no resamples"
+    low, high = estimate.interval
+    return estimate.value, low, high
 
 
 def page(rows: Sequence[Row], source: str) -> str:

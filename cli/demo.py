@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..contracts import ConfigError
 from ..data import write_synthetic_store
+from ..eval import write_evaluation
 from ..train import ContrastiveTrainerConfig, RunFolder
 from .console import note, say
 from .evaluate import show
@@ -49,7 +50,7 @@ def run_demo(command: Demo) -> None:
     )
     train(settings, folder)
     found = detect(folder)
-    found.evaluation.write(folder.path)
+    write_evaluation(folder.path, found.evaluation)
     report = write_page(found, folder, folder.path)
     show(found.evaluation)
     say(f"{time.perf_counter() - began:.0f} s")

@@ -1,4 +1,4 @@
-"""`kview evaluate` and `kview report`: figures, predictions and the page for a run."""
+"""`kview evaluate` and `kview report`: metrics, predictions and the page for a run."""
 
 import json
 from dataclasses import dataclass, field
@@ -7,7 +7,15 @@ from pathlib import Path
 import tyro
 
 from ..contracts import ConfigError
-from ..eval import DetectionEvaluation, Figure, NoFigures, Scored, write_matrix
+from ..eval import (
+    DetectionEvaluation,
+    Estimate,
+    NoMetrics,
+    Scored,
+    evaluation_json,
+    write_evaluation,
+    write_matrix,
+)
 from ..train import RunFolder
 from .console import print_json, print_table, say
 from .scored_run import DetectionSettings, detect, write_page
@@ -40,7 +48,7 @@ class Evaluate:
     """Also write the scored rows' embeddings.safetensors."""
 
     json: bool = False
-    """Print the figures as JSON instead of a table."""
+    """Print the metrics as JSON instead of a table."""
 
     detection: DetectionSettings = field(default_factory=DetectionSettings)
 
@@ -70,10 +78,10 @@ def run_evaluate(command: Evaluate) -> None:
     found = detect(run, command.store, command.detection)
     folder = run.path if command.store is None else run.path / f"on-{_name(command.store)}"
     folder = folder if command.out is None else Path(command.out)
-    found.evaluation.write(folder, embeddings=command.embeddings)
+    write_evaluation(folder, found.evaluation, embeddings=command.embeddings)
     report = write_page(found, run, folder)
     if command.json:
-        print_json(found.evaluation.to_json())
+        print_json(evaluation_json(found.evaluation))
     else:
         show(found.evaluation)
         say(f"report: {report}")
@@ -103,7 +111,7 @@ def run_matrix(command: Evaluate) -> None:
             raise ConfigError(
                 f"a matrix tells runs and stores apart by their folders' names: {names} repeat one"
             )
-    cells: dict[tuple[str, str], DetectionEvaluation | NoFigures] = {}
+    cells: dict[tuple[str, str], DetectionEvaluation | NoMetrics] = {}
     for run in runs:
         for store in (None, *command.stores):
             name = "its own test rows" if store is None else _name(store)
@@ -113,7 +121,7 @@ def run_matrix(command: Evaluate) -> None:
             except ConfigError as error:
                 if store is None:
                     raise
-                cells[_name(run), name] = NoFigures(reason=str(error))
+                cells[_name(run), name] = NoMetrics(reason=str(error))
     page = write_matrix(command.out, cells)
     print_table(
         "AUROC of kNN, by run and store",
@@ -135,30 +143,30 @@ def show(evaluation: DetectionEvaluation) -> None:
         rows,
     )
     for name, scored in evaluation.scored.items():
-        if isinstance(scored.figures, NoFigures):
-            say(f"{name}: {scored.figures.reason}")
+        if isinstance(scored.metrics, NoMetrics):
+            say(f"{name}: {scored.metrics.reason}")
 
 
 def _row(name: str, scored: Scored) -> tuple[str, ...]:
-    figures = scored.figures
-    if isinstance(figures, NoFigures):
+    metrics = scored.metrics
+    if isinstance(metrics, NoMetrics):
         return (name, "-", "-", "-", "-")
     return (
         name,
-        f"{figures.auroc.value:.3f}",
-        _interval(figures.auroc),
-        f"{figures.average_precision.value:.3f}",
-        f"{figures.fpr95.value:.3f}",
+        f"{metrics.auroc.value:.3f}",
+        _interval(metrics.auroc),
+        f"{metrics.average_precision.value:.3f}",
+        f"{metrics.fpr95.value:.3f}",
     )
 
 
-def _auroc(found: DetectionEvaluation | NoFigures) -> str:
-    figures = found if isinstance(found, NoFigures) else found.detectors["knn"].figures
-    return "-" if isinstance(figures, NoFigures) else f"{figures.auroc.value:.3f}"
+def _auroc(found: DetectionEvaluation | NoMetrics) -> str:
+    metrics = found if isinstance(found, NoMetrics) else found.detectors["knn"].metrics
+    return "-" if isinstance(metrics, NoMetrics) else f"{metrics.auroc.value:.3f}"
 
 
-def _interval(figure: Figure) -> str:
-    return "-" if figure.interval is None else "{:.3f} to {:.3f}".format(*figure.interval)
+def _interval(estimate: Estimate) -> str:
+    return "-" if estimate.interval is None else "{:.3f} to {:.3f}".format(*estimate.interval)
 
 
 def _as_before(run: RunFolder) -> DetectionSettings:

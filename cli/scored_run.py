@@ -88,10 +88,9 @@ def detect(
     )
     evaluation = evaluate_detection(
         encoder,
-        train=train.with_views(views),
-        test=test.with_views(views),
-        train_layers=train.with_views(layers),
-        test_layers=test.with_views(layers),
+        train=train.with_views(layers),
+        test=test.with_views(layers),
+        views=views,
         batch_size=how.batch_size,
         device=how.device,
         groups=groups_of(scored, rows),

@@ -70,6 +70,28 @@ def settings_from(cls: type[S], values: Mapping[str, Any]) -> S:
         raise _config_error(cls, error) from None
 
 
+def checked(rule: Any, **setting: Any) -> Any:
+    """One setting that is no field of a settings class, checked by the same rules.
+
+    Raises:
+        ConfigError: it breaks the rule; with its name and value.
+
+    Example:
+        >>> from kview.contracts.settings import Count, checked
+        >>> checked(Count, k=3)
+        3
+        >>> checked(Count, k=0)
+        Traceback (most recent call last):
+        kview.contracts.errors.ConfigError: k=0 should be greater than or equal to 1
+    """
+    ((name, value),) = setting.items()
+    try:
+        return TypeAdapter(rule, config=ConfigDict(strict=True)).validate_python(value)
+    except ValidationError as error:
+        rules = [details["msg"].removeprefix("Input ") for details in error.errors()]
+        raise ConfigError(f"{name}={value!r} {' or '.join(rules)}") from None
+
+
 def _config_error(cls: type[Any], error: ValidationError) -> ConfigError:
     found = error.errors(include_url=False)
     for details in found:

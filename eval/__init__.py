@@ -2,25 +2,27 @@
 
 from ..contracts.view_encoder import eval_mode
 from ..contracts.views import sample_ids
-from .cosine_evaluator import CosineEvaluator, CosineFigures, CosineReport
-from .detection.detectors import (
-    CosineDetector,
-    KNNDetector,
-    MahalanobisDetector,
-    Reference,
-    reference_set,
-)
+from .cosine_evaluator import CosineEvaluator, CosineReport, CosineStatistics
+from .detection.comparison import Difference
+from .detection.detectors import CosineDetector, KNNDetector, MahalanobisDetector
 from .detection.evaluate import default_detectors, evaluate_detection
 from .detection.neighbours import ChosenK, choose_k
+from .detection.outputs import evaluation_json, write_evaluation
+from .detection.reference import Reference, reference_set
 from .detection.results import DetectionEvaluation, Scored, ScoredLayer
-from .detection.scoring import DetectionFigures, Difference, Figure, NoFigures
+from .detection.scoring import DetectionMetrics, Estimate, NoMetrics
 from .embedding import embed, evenly_spaced
 from .evaluate import evaluate
-from .evaluator import ContrastiveEvalState, ContrastiveEvaluator, ContrastiveLoss, EvalFigures
+from .evaluator import (
+    ContrastiveEvalState,
+    ContrastiveEvaluator,
+    ContrastiveLoss,
+    EvaluationMetrics,
+)
 from .manager import Evaluator, EvaluatorError, EvaluatorManager, ManagerStats
 from .metrics import (
-    KViewFigures,
     KViewMetrics,
+    KViewMetricValues,
     intra_inter_margin,
     intra_sample_cosine_mean,
     view_retrieval_top1,
@@ -35,22 +37,22 @@ __all__ = [
     "ContrastiveLoss",
     "CosineDetector",
     "CosineEvaluator",
-    "CosineFigures",
     "CosineReport",
+    "CosineStatistics",
     "DetectionEvaluation",
-    "DetectionFigures",
+    "DetectionMetrics",
     "Difference",
-    "EvalFigures",
+    "Estimate",
+    "EvaluationMetrics",
     "Evaluator",
     "EvaluatorError",
     "EvaluatorManager",
-    "Figure",
     "KNNDetector",
-    "KViewFigures",
+    "KViewMetricValues",
     "KViewMetrics",
     "MahalanobisDetector",
     "ManagerStats",
-    "NoFigures",
+    "NoMetrics",
     "Reference",
     "Scored",
     "ScoredLayer",
@@ -60,12 +62,14 @@ __all__ = [
     "eval_mode",
     "evaluate",
     "evaluate_detection",
+    "evaluation_json",
     "evenly_spaced",
     "intra_inter_margin",
     "intra_sample_cosine_mean",
     "reference_set",
     "sample_ids",
     "view_retrieval_top1",
+    "write_evaluation",
     "write_matrix",
     "write_report",
 ]

@@ -10,8 +10,8 @@ from .unit_vectors import unit_views
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CosineFigures:
-    """The cosines of all view pairs within samples, K(K-1)/2 a sample.
+class CosineStatistics:
+    """The cosines of all view pairs within samples, K(K-1)/2 per sample.
 
     Attributes:
         mean: their mean.
@@ -39,12 +39,12 @@ class CosineReport:
         by_class: of the samples of each label that occurs, by label; empty without labels.
     """
 
-    overall: CosineFigures
-    by_class: dict[int, CosineFigures]
+    overall: CosineStatistics
+    by_class: dict[int, CosineStatistics]
 
 
 class CosineEvaluator:
-    """Describes the cosines of all within-sample view pairs; `overall.mean` is the intra cosine.
+    """Describes the cosines of all view pairs within samples; `overall.mean` is the intra cosine.
 
     Attributes:
         name: "cosine".
@@ -54,7 +54,7 @@ class CosineEvaluator:
 
     @boundary
     def evaluate(self, embeddings: EmbeddingBatch) -> CosineReport:
-        """The figures of all samples, and of each class.
+        """The statistics of all samples, and of each class.
 
         Raises:
             ContractError: a view is zero or not finite.
@@ -63,10 +63,10 @@ class CosineEvaluator:
         by_class = {}
         if embeddings.halu is not None:
             by_class = {
-                int(label): _figures(cosines[embeddings.halu == label])
+                int(label): _statistics(cosines[embeddings.halu == label])
                 for label in embeddings.halu.unique().tolist()
             }
-        return CosineReport(overall=_figures(cosines), by_class=by_class)
+        return CosineReport(overall=_statistics(cosines), by_class=by_class)
 
 
 def pair_cosines(z_views: Tensor) -> Tensor:
@@ -81,8 +81,8 @@ def pair_cosines(z_views: Tensor) -> Tensor:
     return (unit @ unit.transpose(1, 2))[:, i, j]
 
 
-def _figures(cosines: Tensor) -> CosineFigures:
-    return CosineFigures(
+def _statistics(cosines: Tensor) -> CosineStatistics:
+    return CosineStatistics(
         mean=cosines.mean().item(),
         std=cosines.mean(dim=1).std(correction=0).item(),
         min=cosines.min().item(),

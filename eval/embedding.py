@@ -1,5 +1,8 @@
 """A source through an encoder: every row's embeddings, in order."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -12,10 +15,22 @@ from ..contracts import (
     KViewBatch,
     KViewSource,
     ViewEncoder,
-    Violation,
     boundary,
 )
 from ..contracts.view_encoder import device_of, eval_mode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerRows:
+    """Rows of a source at every layer, in the layers' order.
+
+    Attributes:
+        embeddings: z_views (N, L, D), a view per layer, on the encoder's device.
+        token_means: what was embedded, averaged over real tokens, (N, L, H) float32 on the CPU.
+    """
+
+    embeddings: EmbeddingBatch
+    token_means: Tensor
 
 
 def evenly_spaced(num_layers: int, k: int) -> tuple[int, ...]:
@@ -36,6 +51,13 @@ def evenly_spaced(num_layers: int, k: int) -> tuple[int, ...]:
     return tuple((i * (num_layers - 1) + (k - 1) // 2) // (k - 1) for i in range(k))
 
 
+def view_encoder(encoder: Encoder | ViewEncoder, layer_ids: Sequence[int] | None) -> ViewEncoder:
+    """The encoder itself where it is a `ViewEncoder`, and else one of data with these layer ids."""
+    if isinstance(encoder, ViewEncoder):
+        return encoder
+    return ViewEncoder(encoder, layer_ids=layer_ids)
+
+
 def embed(
     encoder: Encoder | ViewEncoder,
     source: KViewSource,
@@ -52,23 +74,68 @@ def embed(
         device: where batches go and embeddings stay; None for where the encoder is.
 
     Raises:
-        ContractError: the source's batches are not its rows in order.
+        ContractError: the source's batches are not its rows in order, or there are none.
         ConfigError: the source has layers the encoder does not know.
+
+    Example:
+        >>> import tempfile
+        >>> from kview.data import ActivationDataset, ActivationStore, write_synthetic_store
+        >>> from kview.eval import embed
+        >>> path = tempfile.mkdtemp() + "/store.zarr"
+        >>> _ = write_synthetic_store(path, num_rows=20, num_layers=4, hidden_size=8, max_tokens=3)
+        >>> rows = ActivationDataset(ActivationStore.open(path), num_views=2)
+        >>> embed(lambda x: x.mean(dim=1), rows.with_views([0, 3])).z_views.shape
+        torch.Size([20, 2, 8])
     """
-    encode = (
-        encoder
-        if isinstance(encoder, ViewEncoder)
-        else ViewEncoder(encoder, layer_ids=source.layer_ids)
+    z_views, halu = _encoded(
+        encoder, source, batch_size, device, keep=lambda batch, z_views: (z_views, batch.halu)
     )
-    device = torch.device(device) if device else device_of(encode.encoder)
-    z_views, halu, hashkeys = [], [], []
-    with eval_mode(encode.encoder):
-        for batch in source.batches(epoch=0, batch_size=batch_size, shuffle=False):
-            z_views.append(encode(batch.to(device)).float())
-            halu.append(batch.halu.to(device))
-            hashkeys += batch.hashkey
-    require_rows(hashkeys, source)
-    return EmbeddingBatch(z_views=torch.cat(z_views), hashkey=hashkeys, halu=torch.cat(halu))
+    return EmbeddingBatch(z_views=z_views, hashkey=list(source.hashkeys), halu=halu)
+
+
+def embed_layers(
+    encoder: Encoder | ViewEncoder,
+    source: KViewSource,
+    *,
+    batch_size: int = 256,
+    device: torch.device | str | None = None,
+) -> LayerRows:
+    """Embeds all rows at every layer, and averages their activations, in one pass; see `embed`.
+
+    Args:
+        encoder: an encoder, or a `ViewEncoder` that knows how to call one; its mode is restored.
+        source: gives the rows, with every layer as a view, in any order.
+        batch_size: rows encoded at once.
+        device: where batches go and embeddings stay; None for where the encoder is.
+
+    Raises:
+        ContractError: the source's batches are not its rows in order.
+        ConfigError: a layer is no view of the source, or the encoder does not know it.
+    """
+    layers = torch.arange(len(source.layer_ids))
+    _require_every_layer(source, source.num_views == len(layers))
+
+    def keep(batch: KViewBatch, z_views: Tensor) -> tuple[Tensor, ...]:
+        means = token_means(batch)
+        if batch.view_indices is not None:
+            shown, order = batch.view_indices.sort(dim=1)
+            _require_every_layer(source, bool((shown.cpu() == layers).all()))
+            order = order.unsqueeze(-1)  # (B, L, 1)
+            means, z_views = means.take_along_dim(order, 1), z_views.take_along_dim(order, 1)
+        return z_views, batch.halu, means.cpu()
+
+    z_views, halu, means = _encoded(encoder, source, batch_size, device, keep)
+    embeddings = EmbeddingBatch(z_views=z_views, hashkey=list(source.hashkeys), halu=halu)
+    return LayerRows(embeddings=embeddings, token_means=means)
+
+
+def at_views(embeddings: EmbeddingBatch, views: Sequence[int]) -> EmbeddingBatch:
+    """The same samples at some of their views: z_views (B, L, D) -> (B, K, D)."""
+    return EmbeddingBatch(
+        z_views=embeddings.z_views[:, list(views)],
+        hashkey=embeddings.hashkey,
+        halu=embeddings.halu,
+    )
 
 
 @boundary
@@ -81,17 +148,36 @@ def token_means(batch: KViewBatch) -> Float[Tensor, "B K H"]:
     return (x * mask).sum(dim=2) / mask.sum(dim=2)
 
 
-def require_rows(hashkeys: list[str], source: KViewSource) -> None:
-    """Refuses batches that were not a source's rows in order.
-
-    Raises:
-        ContractError: they were not.
-    """
-    if hashkeys != list(source.hashkeys):
-        violation = Violation(
-            ("hashkey",),
+def _encoded(
+    encoder: Encoder | ViewEncoder,
+    source: KViewSource,
+    batch_size: int,
+    device: torch.device | str | None,
+    keep: Callable[[KViewBatch, Tensor], tuple[Tensor, ...]],
+) -> list[Tensor]:
+    """What `keep` makes of each batch and its embeddings (B, K, D), of all rows together."""
+    encode = view_encoder(encoder, source.layer_ids)
+    device = torch.device(device) if device else device_of(encode.encoder)
+    kept, hashkeys = [], []
+    with eval_mode(encode.encoder):
+        for batch in source.batches(epoch=0, batch_size=batch_size, shuffle=False):
+            there = batch.to(device)
+            kept.append(keep(there, encode(there).float()))
+            hashkeys += batch.hashkey
+    if not hashkeys or hashkeys != list(source.hashkeys):
+        raise ContractError.of(
+            type(source).__name__,
+            "hashkey",
             "order",
-            f"the source's {len(source)} rows in order, with shuffle=False",
+            f"the source's {len(source)} rows, one at least, in order with shuffle=False",
             f"{len(hashkeys)} samples that are not",
         )
-        raise ContractError(f"{type(source).__name__}: {violation}", (violation,))
+    return [torch.cat(column) for column in zip(*kept, strict=True)]
+
+
+def _require_every_layer(source: KViewSource, shown: bool) -> None:
+    if not shown:
+        raise ConfigError(
+            f"the source shows {source.num_views} views of {len(source.layer_ids)} layers, and not "
+            "every layer once; give one that does, as dataset.with_views(range(L))"
+        )

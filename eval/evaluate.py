@@ -6,7 +6,8 @@ from typing import cast
 import torch
 
 from ..contracts import IGNORE_LABEL, ConfigError, Encoder, KViewBatch, KViewSource, ViewEncoder
-from .evaluator import ContrastiveEvaluator, ContrastiveLoss, EvalFigures
+from ..contracts.settings import Count, checked
+from .evaluator import ContrastiveEvaluator, ContrastiveLoss, EvaluationMetrics
 from .manager import EvaluatorManager
 
 
@@ -22,7 +23,7 @@ def evaluate(
     ignore_label: int = IGNORE_LABEL,
     evaluator_manager: EvaluatorManager | None = None,
     max_batches: int | None = None,
-) -> EvalFigures:
+) -> EvaluationMetrics:
     """Evaluates an encoder in eval mode over a source, in order, or over any batches.
 
     Args:
@@ -41,9 +42,21 @@ def evaluate(
         ConfigError: a size is not positive, does not divide, or the source was made for layers the
             encoder does not know.
         ContractError: a batch breaks its contract, or there was none.
+
+    Example:
+        >>> import tempfile
+        >>> from kview.data import ActivationDataset, ActivationStore, write_synthetic_store
+        >>> from kview.eval import evaluate
+        >>> from kview.train import supcon_loss
+        >>> path = tempfile.mkdtemp() + "/store.zarr"
+        >>> _ = write_synthetic_store(path, num_rows=20, num_layers=4, hidden_size=8, max_tokens=3)
+        >>> rows = ActivationDataset(ActivationStore.open(path), num_views=2)
+        >>> evaluate(lambda x: x.mean(dim=1), rows, batch_size=8, loss_fn=supcon_loss).n_batches
+        3
     """
-    delivered = sub_batch_size or batch_size
-    if delivered < 1 or batch_size % delivered:
+    checked(Count, batch_size=batch_size)
+    delivered = checked(Count | None, sub_batch_size=sub_batch_size) or batch_size
+    if batch_size % delivered:
         raise ConfigError(
             f"sub_batch_size={sub_batch_size} does not divide batch_size={batch_size}; choose a "
             "divisor, so that contrast sets are whole deliveries"

@@ -1,6 +1,6 @@
 """Validation of a contrastive encoder: the training loss and the K-view metrics."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,16 +9,16 @@ from torch import Tensor
 
 from ..contracts import (
     IGNORE_LABEL,
-    ConfigError,
     ContractError,
     Encoder,
     KViewBatch,
     ViewEncoder,
-    Violation,
     boundary,
 )
+from ..contracts.settings import Count, checked
 from ..contracts.view_encoder import device_of, eval_mode
 from ..contracts.views import sample_ids
+from .embedding import view_encoder
 from .manager import EvaluatorManager
 from .metrics import KViewMetrics
 
@@ -34,7 +34,7 @@ class ContrastiveLoss(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EvalFigures:
+class EvaluationMetrics:
     """What an evaluation found, over all samples it saw.
 
     Attributes:
@@ -54,7 +54,7 @@ class EvalFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContrastiveEvalState:
-    """Where an evaluation stands: sums over samples, each a figure times `n_samples`.
+    """Where an evaluation stands: sums over samples, each a metric times `n_samples`.
 
     Attributes:
         total_loss: sum of each contrast set's loss times its samples.
@@ -62,6 +62,12 @@ class ContrastiveEvalState:
         total_intra_inter_margin: the margin so far times the samples; None below two samples.
         n_samples: the samples that have been through the encoder.
         n_batches: the contrast sets they made.
+
+    Example:
+        >>> from kview.eval import ContrastiveEvalState
+        >>> state = ContrastiveEvalState(total_loss=6.0, n_samples=4, n_batches=1)
+        >>> state.total_loss / state.n_samples
+        1.5
     """
 
     total_loss: float = 0.0
@@ -93,6 +99,24 @@ class ContrastiveEvaluator:
 
     Raises:
         ConfigError: `batch_size` or `max_batches` is not positive.
+
+    Example:
+        >>> import torch
+        >>> from kview.contracts import KViewBatch
+        >>> from kview.eval import ContrastiveEvaluator
+        >>> from kview.train import supcon_loss
+        >>> mean = lambda x: x.mean(dim=1)
+        >>> evaluator = ContrastiveEvaluator(mean, loss_fn=supcon_loss, batch_size=4)
+        >>> for keys in (["a", "b"], ["c", "d", "e"]):  # any sizes
+        ...     n = len(keys)
+        ...     views, zeros = torch.ones(n, 3, 5, 8), torch.zeros(n)
+        ...     evaluator.validation_step(
+        ...         KViewBatch(
+        ...             hashkey=keys, halu=zeros, views_activations=views, input_length=zeros.int()
+        ...         )
+        ...     )
+        >>> evaluator.state.n_samples, evaluator.finish().n_batches
+        (4, 2)
     """
 
     def __init__(
@@ -104,26 +128,18 @@ class ContrastiveEvaluator:
         device: torch.device | str | None = None,
         use_labels: bool = True,
         ignore_label: int = IGNORE_LABEL,
-        layer_ids: Iterable[int] | None = None,
+        layer_ids: Sequence[int] | None = None,
         evaluator_manager: EvaluatorManager | None = None,
         max_batches: int | None = None,
     ) -> None:
-        if batch_size < 1:
-            raise ConfigError(f"batch_size={batch_size}; a contrast set has at least one sample")
-        if max_batches is not None and max_batches < 1:
-            raise ConfigError(f"max_batches={max_batches}; give at least 1, or None for all")
-        self.encode = (
-            model
-            if isinstance(model, ViewEncoder)
-            else ViewEncoder(model, layer_ids=None if layer_ids is None else tuple(layer_ids))
-        )
+        self.encode = view_encoder(model, layer_ids)
         self.loss_fn = loss_fn
-        self.batch_size = batch_size
+        self.batch_size: int = checked(Count, batch_size=batch_size)
         self.device = torch.device(device) if device else device_of(self.encode.encoder)
         self.use_labels = use_labels
         self.ignore_label = ignore_label
         self.evaluator_manager = evaluator_manager
-        self.max_batches = max_batches
+        self.max_batches: int | None = checked(Count | None, max_batches=max_batches)
         self.metrics = KViewMetrics()
         self._sums = torch.zeros(2, dtype=torch.float64)  # loss times samples, contrast sets
         self._buffer_views: list[Tensor] = []
@@ -143,11 +159,11 @@ class ContrastiveEvaluator:
         """Where the evaluation stands; buffered samples are not in it yet."""
         if not self._sums[1]:
             return ContrastiveEvalState()
-        figures = self.metrics.compute()
-        n, margin = figures.n_samples, figures.intra_inter_margin
+        metrics = self.metrics.compute()
+        n, margin = metrics.n_samples, metrics.intra_inter_margin
         return ContrastiveEvalState(
             total_loss=self._sums[0].item(),
-            total_intra_cos=figures.intra_cos * n,
+            total_intra_cos=metrics.intra_cos * n,
             total_intra_inter_margin=None if margin is None else margin * n,
             n_samples=n,
             n_batches=int(self._sums[1]),
@@ -170,11 +186,11 @@ class ContrastiveEvaluator:
                 self._flush()
             start = stop
 
-    def finish(self, all_reduce: Callable[[Tensor], Tensor] | None = None) -> EvalFigures:
-        """Evaluates what remains in the buffers, and gives the figures of everything seen.
+    def finish(self, all_reduce: Callable[[Tensor], Tensor] | None = None) -> EvaluationMetrics:
+        """Evaluates what remains in the buffers, and gives the metrics of everything seen.
 
         Args:
-            all_reduce: sums a tensor across processes, for figures of all their samples.
+            all_reduce: sums a tensor across processes, for the metrics of all their samples.
 
         Raises:
             ContractError: no sample was seen.
@@ -186,12 +202,12 @@ class ContrastiveEvaluator:
                 all_reduce(self.metrics.state), num_views=self.metrics.num_views
             )
             self._sums = all_reduce(self._sums.to(self.device)).cpu()
-        figures = self.metrics.compute()
-        return EvalFigures(
-            loss=self._sums[0].item() / figures.n_samples,
-            intra_cos=figures.intra_cos,
-            intra_inter_margin=figures.intra_inter_margin,
-            n_samples=figures.n_samples,
+        metrics = self.metrics.compute()
+        return EvaluationMetrics(
+            loss=self._sums[0].item() / metrics.n_samples,
+            intra_cos=metrics.intra_cos,
+            intra_inter_margin=metrics.intra_inter_margin,
+            n_samples=metrics.n_samples,
             n_batches=int(self._sums[1]),
         )
 
@@ -243,13 +259,13 @@ class ContrastiveEvaluator:
         before = (self._buffer_views[0].shape[1:], self._buffer_view_indices[0] is None)
         now = (batch.views_activations.shape[1:], batch.view_indices is None)
         if before != now:
-            violation = Violation(
+            raise ContractError.of(
+                "ContrastiveEvaluator",
                 ("views_activations", "view_indices"),
                 "axes K, T, H",
                 f"{tuple(before[0])} {'without' if before[1] else 'with'} indices, as before",
                 f"{tuple(now[0])} {'without' if now[1] else 'with'} indices",
             )
-            raise ContractError(f"ContrastiveEvaluator: {violation}", (violation,))
 
 
 def _cat(pieces: list[Tensor | None]) -> Tensor | None:

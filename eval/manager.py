@@ -15,19 +15,18 @@ from ..contracts import (
     EmbeddingBatch,
     EmbeddingRecord,
     KViewError,
-    Violation,
     ZViews,
     boundary,
 )
 from ..contracts.checking.axes import Len
-from .metrics import KViewFigures, KViewMetrics
+from .metrics import KViewMetrics, KViewMetricValues
 
 
 class Evaluator(Protocol):
     """Computes something of the embeddings of a whole evaluation.
 
     Attributes:
-        name: under which its result is found; one of a kind in a manager.
+        name: under which its result is found; no two evaluators of a manager share one.
     """
 
     @property
@@ -56,7 +55,7 @@ class ManagerStats:
     n_samples: int
     n_batches: int
     n_labelled: int
-    metrics: KViewFigures | None
+    metrics: KViewMetricValues | None
 
 
 class EvaluatorManager:
@@ -66,12 +65,20 @@ class EvaluatorManager:
         evaluators: what `run` runs.
 
     Attributes:
-        accumulated_z_views: the embeddings, (B, K, D) a batch.
+        accumulated_z_views: the embeddings, (B, K, D) per batch.
         accumulated_hashkeys: the samples' ids, or None where they were not given.
-        accumulated_labels: the samples' labels, (B,) a batch, or None where they were not given.
+        accumulated_labels: the samples' labels, (B,) per batch, or None where they were not given.
 
     Raises:
         ConfigError: two evaluators have one name.
+
+    Example:
+        >>> import torch
+        >>> from kview.eval import CosineEvaluator, EvaluatorManager
+        >>> manager = EvaluatorManager([CosineEvaluator()])
+        >>> manager.accumulate_batch(torch.ones(5, 3, 4), labels=torch.tensor([0, 1, 1, 0, 1]))
+        >>> manager.run()["cosine"].by_class[1].n_pairs
+        9
     """
 
     def __init__(self, evaluators: Sequence[Evaluator] = ()) -> None:
@@ -128,7 +135,9 @@ class EvaluatorManager:
             ContractError: there are none.
         """
         if not self.accumulated_z_views:
-            raise _error("size of B", "at least one accumulated batch", "none")
+            raise ContractError.of(
+                "EvaluatorManager", "z_views", "size of B", "at least one batch", "none"
+            )
         labels = self.accumulated_labels
         return EmbeddingBatch(
             z_views=torch.cat(self.accumulated_z_views),
@@ -166,17 +175,24 @@ class EvaluatorManager:
     def _refuse_mixture(self, batch: EmbeddingBatch) -> None:
         before, now = self.accumulated_z_views[0].shape[1:], batch.z_views.shape[1:]
         if before != now:
-            raise _error("axes K, D", f"{tuple(before)} as before", f"{tuple(now)}")
+            raise ContractError.of(
+                "EvaluatorManager",
+                "z_views",
+                "axes K, D",
+                f"{tuple(before)} as before",
+                f"{tuple(now)}",
+            )
         for field, given, had in (
             ("hashkeys", batch.hashkey, self.accumulated_hashkeys),
             ("labels", batch.halu, self.accumulated_labels),
         ):
             if (given is None) != (had is None):
-                raise _error(
-                    "presence",
-                    f"{'no ' if had is None else ''}{field}, as in the batches before",
-                    "none" if given is None else "some",
+                raise ContractError.of(
+                    "EvaluatorManager",
                     field,
+                    "presence",
+                    f"{'none' if had is None else 'some'}, as in the batches before",
+                    "none" if given is None else "some",
                 )
 
 
@@ -187,8 +203,3 @@ def _run(evaluator: Evaluator, embeddings: EmbeddingBatch) -> Any:
         raise EvaluatorError(
             f"evaluator {evaluator.name!r} failed: {type(error).__name__}: {error}"
         ) from error
-
-
-def _error(rule: str, expected: str, got: str, field: str = "z_views") -> ContractError:
-    violation = Violation((field,), rule, expected, got)
-    return ContractError(f"EvaluatorManager: {violation}", (violation,))

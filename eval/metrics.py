@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..contracts import ContractError, Violation, ZViews, boundary
+from ..contracts import ContractError, ZViews, boundary
 from .unit_vectors import direction_error, double, unit_views, without_direction
 
 _TILE = 1 << 17
@@ -30,7 +30,7 @@ _SUMS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KViewFigures:
+class KViewMetricValues:
     """What `KViewMetrics` computes.
 
     Attributes:
@@ -48,17 +48,20 @@ class KViewFigures:
 class KViewMetrics:
     """Intra-sample cosine and intra-inter margin of a stream of batches.
 
-    Example:
-        >>> metrics = KViewMetrics()
-        >>> for z_views in batches:
-        ...     metrics.update(z_views)
-        >>> metrics.compute().intra_cos
-
     Across processes, sum the states: `KViewMetrics(all_reduce(metrics.state), num_views=K)`.
 
     Args:
         state: the `state` of another, or a sum of several; None starts empty.
         num_views: K of that state.
+
+    Example:
+        >>> import torch
+        >>> from kview.eval import KViewMetrics
+        >>> metrics = KViewMetrics()
+        >>> for z_views in torch.eye(4)[:, None].repeat(1, 3, 1).split(2):  # three views, all alike
+        ...     metrics.update(z_views)
+        >>> metrics.compute()
+        KViewMetricValues(intra_cos=1.0, intra_inter_margin=1.0, n_samples=4)
     """
 
     def __init__(
@@ -116,8 +119,8 @@ class KViewMetrics:
         self._agree(num_views, self._state.numel() - _SUMS, state.numel() - _SUMS)
         self._state = self._state + state.to(self._state.device)
 
-    def compute(self) -> KViewFigures:
-        """The figures of all samples seen.
+    def compute(self) -> KViewMetricValues:
+        """The metrics of all samples seen.
 
         Raises:
             ContractError: no sample has been seen, or a view was zero or not finite.
@@ -128,10 +131,10 @@ class KViewMetrics:
         if bad:
             raise direction_error(int(bad), int(views))
         if not n:
-            raise _error("size of B", "at least one sample", "none")
+            raise _size_error("KViewMetrics", "at least one sample", "none")
         intra = (within - views) / (views * (num_views - 1))
         inter = (total - within) / (views**2 - views * num_views) if n > 1 else None
-        return KViewFigures(
+        return KViewMetricValues(
             intra_cos=intra,
             intra_inter_margin=None if inter is None else intra - inter,
             n_samples=int(n),
@@ -139,12 +142,14 @@ class KViewMetrics:
 
     def _seen(self) -> tuple[Tensor, int]:
         if self._state is None or self._num_views is None:
-            raise _error("size of B", "at least one batch", "none")
+            raise _size_error("KViewMetrics", "at least one batch", "none")
         return self._state, self._num_views
 
     def _agree(self, num_views: int, dim: int, other_dim: int) -> None:
         if (self._num_views, dim) != (num_views, other_dim):
-            raise _error(
+            raise ContractError.of(
+                "KViewMetrics",
+                "z_views",
                 "axes K, D",
                 f"K={self._num_views}, D={dim} as before",
                 f"K={num_views}, D={other_dim}",
@@ -163,8 +168,15 @@ def intra_sample_cosine_mean(z_views: ZViews) -> Float[Tensor, ""]:
 
     Raises:
         ContractError: a view is zero or not finite.
+
+    Example:
+        >>> import torch
+        >>> from kview.eval import intra_sample_cosine_mean
+        >>> alike, apart = [[2.0, 0.0], [1.0, 0.0]], [[1.0, 0.0], [0.0, 1.0]]
+        >>> intra_sample_cosine_mean(torch.tensor([alike, apart]))
+        tensor(0.5000, dtype=torch.float64)
     """
-    return torch.tensor(_figures(z_views).intra_cos, dtype=torch.float64)
+    return torch.tensor(_computed(z_views).intra_cos, dtype=torch.float64)
 
 
 @boundary
@@ -179,10 +191,16 @@ def intra_inter_margin(z_views: ZViews) -> Float[Tensor, ""]:
 
     Raises:
         ContractError: there is one sample only, or a view is zero or not finite.
+
+    Example:
+        >>> import torch
+        >>> from kview.eval import intra_inter_margin
+        >>> intra_inter_margin(torch.eye(3)[:, None].repeat(1, 2, 1))  # at right angles
+        tensor(1., dtype=torch.float64)
     """
-    margin = _figures(z_views).intra_inter_margin
+    margin = _computed(z_views).intra_inter_margin
     if margin is None:
-        raise _error("size of B", "B >= 2 samples, to compare between", "B = 1")
+        raise _size_error("intra_inter_margin", "B >= 2 samples, to compare between", "B = 1")
     return torch.tensor(margin, dtype=torch.float64)
 
 
@@ -200,10 +218,16 @@ def view_retrieval_top1(z_views: ZViews) -> Float[Tensor, ""]:
 
     Raises:
         ContractError: there is one sample only, or a view is zero or not finite.
+
+    Example:
+        >>> import torch
+        >>> from kview.eval import view_retrieval_top1
+        >>> view_retrieval_top1(torch.eye(3)[:, None].repeat(1, 2, 1))
+        tensor(1., dtype=torch.float64)
     """
     B, K, _ = z_views.shape
     if B < 2:
-        raise _error("size of B", "B >= 2 samples, to choose between", "B = 1")
+        raise _size_error("view_retrieval_top1", "B >= 2 samples, to choose between", "B = 1")
     unit = unit_views(z_views)
     hits = 0
     rows = max(1, _TILE * 8 // B)
@@ -217,7 +241,7 @@ def view_retrieval_top1(z_views: ZViews) -> Float[Tensor, ""]:
     return torch.tensor(hits / (B * K), dtype=torch.float64)
 
 
-def _figures(z_views: Tensor) -> KViewFigures:
+def _computed(z_views: Tensor) -> KViewMetricValues:
     metrics = KViewMetrics()
     metrics.update(z_views)
     return metrics.compute()
@@ -240,6 +264,5 @@ def _sums(z_views: Tensor) -> Tensor:
     return state
 
 
-def _error(rule: str, expected: str, got: str) -> ContractError:
-    violation = Violation(("z_views",), rule, expected, got)
-    return ContractError(str(violation), (violation,))
+def _size_error(subject: str, expected: str, got: str) -> ContractError:
+    return ContractError.of(subject, "z_views", "size of B", expected, got)

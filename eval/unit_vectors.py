@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ..contracts import ContractError, Violation
+from ..contracts import ContractError
 
 _TILE = 1 << 22
 """Numbers held in float64 at once: 32 MiB."""
@@ -48,10 +48,10 @@ def _unit(vectors: Tensor, what: str) -> Tensor:
 
 def direction_error(bad: int, total: int, what: str = "views") -> ContractError:
     """Says that some vectors have no direction."""
-    violation = Violation(
-        ("z_views",),
+    return ContractError.of(
+        "embeddings",
+        "z_views",
         "direction",
         f"{what} that are finite and not zero, for only those have a cosine",
         f"{bad} of {total} that are zero or not finite",
     )
-    return ContractError(str(violation), (violation,))

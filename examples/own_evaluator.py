@@ -56,14 +56,14 @@ def main() -> None:
         path = f"{folder}/store.zarr"
         write_synthetic_store(path, num_rows=100, num_layers=8, hidden_size=32, max_tokens=8)
         source = ActivationDataset(ActivationStore.open(path), num_views=4).with_views([0, 2, 5, 7])
-        figures = evaluate(
+        metrics = evaluate(
             ProgressiveCompressor(32, 16),
             source,
             batch_size=32,
             loss_fn=SupConLoss(),
             evaluator_manager=manager,
         )
-    print(f"loss {figures.loss:.3f}  intra_cos {figures.intra_cos:.3f}")
+    print(f"loss {metrics.loss:.3f}  intra_cos {metrics.intra_cos:.3f}")
 
     results = manager.run()
     for label, cosines in results["cosine"].by_class.items():

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 import torch
 
 from kview.data import ActivationParser, write_synthetic_store
-from kview.eval import DetectionFigures, evaluate_detection, evenly_spaced
+from kview.eval import DetectionMetrics, evaluate_detection, evenly_spaced
 from kview.train import ContrastiveTrainerConfig, ProgressiveCompressor, train_contrastive
 
 
@@ -19,16 +19,15 @@ def main(path: str) -> None:
     encoder = ProgressiveCompressor(parser.store.hidden_size, embedding_dim=16)
     config = ContrastiveTrainerConfig(num_views=4, max_epochs=10, lr=3e-3, temperature=0.2)
     train_contrastive(encoder, train, config=config)
-    (at_4, test_at_4), (at_all, test_at_all) = (
-        (train.with_views(layers), test.with_views(layers))
-        for layers in (evenly_spaced(8, 4), range(8))
-    )
     found = evaluate_detection(
-        encoder, train=at_4, test=test_at_4, train_layers=at_all, test_layers=test_at_all
+        encoder,
+        train=train.with_views(range(8)),
+        test=test.with_views(range(8)),
+        views=evenly_spaced(8, 4),
     )
     for name, scored in found.scored.items():
-        assert isinstance(scored.figures, DetectionFigures)
-        print(f"{name:12} AUROC {scored.figures.auroc.value:.3f}")
+        assert isinstance(scored.metrics, DetectionMetrics)
+        print(f"{name:12} AUROC {scored.metrics.auroc.value:.3f}")
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ def trainer_for(batch: KViewBatch, layer_aware: bool) -> ContrastiveTrainer:
 
 
 @given(batch=batches(), layer_aware=st.booleans(), sub_batch=st.integers(1, 7))
-def test_everybody_reports_the_same_figures(batch, layer_aware, sub_batch):
+def test_everybody_reports_the_same_metrics(batch, layer_aware, sub_batch):
     trainer = trainer_for(batch, layer_aware)
     manager = EvaluatorManager()
     with torch.no_grad():

@@ -3,14 +3,13 @@
 Both are fitted on the labelled training rows alone.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...contracts import ConfigError, KViewSource
-from ..embedding import require_rows, token_means
 from .held_out import folds, require_classes
 
 Array = NDArray[np.float64]
@@ -55,68 +54,38 @@ def length_direction(lengths: NDArray, labels: NDArray[np.integer]) -> Literal[1
 
 
 def probe_layers(
-    train: KViewSource,
-    test: KViewSource,
+    layers: Sequence[int],
+    train: NDArray[np.float32],
+    labels: NDArray[np.integer],
+    test: NDArray[np.float32],
     *,
-    batch_size: int = 256,
     seed: int = 0,
 ) -> list[ProbeLayer]:
     """A logistic probe on each layer's mean activation, with its penalty chosen on train alone.
 
     Args:
-        train: shows every layer as a view.
-        test: the same layers of the test rows.
-        batch_size: rows read at once.
+        layers: the model's layer ids, L.
+        train: the training rows' mean activations, (N, L, H).
+        labels: of the training rows, 1, 0 or -1, (N,).
+        test: the test rows' mean activations, (n, L, H).
         seed: of the cross-validation's folds.
 
     Raises:
         LabelError: the training rows lack a class, or have one labelled row of it only.
-        ConfigError: the sources show different layers.
     """
     from threadpoolctl import threadpool_limits
 
-    if train.layer_ids != test.layer_ids:
-        raise ConfigError(
-            f"train shows layers {train.layer_ids} and test {test.layer_ids}; a probe is fitted on "
-            "a layer and needs the same one to score"
-        )
-    known = require_classes(train.labels)
-    fit_x, score_x = layer_means(train, batch_size), layer_means(test, batch_size)
-    y = train.labels[known] == 1
+    known = require_classes(labels)
+    y = labels[known] == 1
     with threadpool_limits(1):  # thousands of small products: threads would wait for each other
         return [
-            _probe(layer, fit_x[known, i], y, score_x[:, i], seed)
-            for i, layer in enumerate(train.layer_ids)
+            _probe(layer, train[known, i], y, test[:, i], seed) for i, layer in enumerate(layers)
         ]
 
 
 def best_layer(layers: list[ProbeLayer]) -> ProbeLayer:
     """The probe to report: the best in cross-validation on train, the lowest layer of equals."""
     return max(layers, key=lambda probe: (probe.cv_auroc, -probe.layer))
-
-
-def layer_means(source: KViewSource, batch_size: int) -> NDArray[np.float32]:
-    """Every row's mean activation at every layer, over real tokens: (N, L, H) float32.
-
-    Raises:
-        ConfigError: the source does not show every layer as a view.
-    """
-    if source.num_views != len(source.layer_ids):
-        raise ConfigError(
-            f"the source shows {source.num_views} views of {len(source.layer_ids)} layers; give "
-            "one that shows every layer"
-        )
-    hashkeys: list[str] = []
-    means: list[NDArray[np.float32]] = []
-    for batch in source.batches(epoch=0, batch_size=batch_size, shuffle=False):
-        x = token_means(batch)
-        if batch.view_indices is not None:
-            order = batch.view_indices.argsort(dim=1)  # views in any order, layers in theirs
-            x = x.take_along_dim(order.unsqueeze(-1), dim=1)
-        means.append(x.numpy())
-        hashkeys += batch.hashkey
-    require_rows(hashkeys, source)
-    return np.concatenate(means)
 
 
 def _probe(layer: int, x: NDArray, y: NDArray[np.bool_], test: NDArray, seed: int) -> ProbeLayer:

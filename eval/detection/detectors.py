@@ -4,63 +4,16 @@ A sample's vector is the renormalised mean of its unit views, so no score depend
 the embeddings. A detector is fitted on a reference set that the caller chooses (`reference_set`).
 """
 
-from functools import partial
-from typing import Literal, Self
+from typing import Self
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...contracts import ConfigError, EmbeddingBatch, LabelError, NotFittedError, boundary
+from ...contracts import ConfigError, EmbeddingBatch, NotFittedError, boundary
+from ...contracts.settings import Count, NotNegative, checked
 from ..unit_vectors import sample_vectors, unit_views
-
-Reference = Literal["not_hallucinated", "all"]
-"""Which training samples a detector is fitted on."""
-
-_TILE = 1 << 24
-"""Similarities held at once: 64 MiB in float32."""
-
-_BLOCK = 128
-"""Similarities of which only the largest is looked at first."""
-
-_ROWS = 64
-"""Queries whose neighbours are measured at once: they stay in cache."""
-
-
-@boundary
-def reference_set(train: EmbeddingBatch, reference: Reference) -> EmbeddingBatch:
-    """The training samples that detectors are fitted on, as `reference_rows` chooses them."""
-    return select(train, reference_rows(train, reference))
-
-
-def reference_rows(train: EmbeddingBatch, reference: Reference) -> list[int]:
-    """Which of the training samples detectors are fitted on.
-
-    Args:
-        train: all training samples.
-        reference: `not_hallucinated` for those labelled 0, `all` for all, unlabelled ones too.
-
-    Raises:
-        LabelError: none is labelled 0.
-    """
-    if reference == "all":
-        return list(range(len(train)))
-    rows = [] if train.halu is None else (train.halu == 0).nonzero().flatten().tolist()
-    if not rows:
-        raise LabelError(
-            f"none of the {len(train)} training samples is labelled 0 (not hallucinated), which "
-            'reference="not_hallucinated" needs; label them, or pass reference="all"'
-        )
-    return rows
-
-
-def select(batch: EmbeddingBatch, rows: list[int]) -> EmbeddingBatch:
-    """Some samples of a batch, in the order of `rows`."""
-    return EmbeddingBatch(
-        z_views=batch.z_views[rows],
-        hashkey=None if batch.hashkey is None else [batch.hashkey[b] for b in rows],
-        halu=None if batch.halu is None else batch.halu[rows],
-    )
+from .neighbours import nearest
 
 
 class KNNDetector:
@@ -74,12 +27,20 @@ class KNNDetector:
 
     Raises:
         ConfigError: k is not positive.
+
+    Example:
+        >>> import torch
+        >>> from kview.contracts import EmbeddingBatch
+        >>> from kview.eval import KNNDetector
+        >>> angles = torch.tensor([0.0, 0.1, 0.2, 3.0])
+        >>> z_views = torch.stack([angles.cos(), angles.sin()], dim=1)[:, None].repeat(1, 2, 1)
+        >>> detector = KNNDetector(k=1).fit(EmbeddingBatch(z_views=z_views[:3]))
+        >>> detector.score(EmbeddingBatch(z_views=z_views)).round(decimals=2)
+        tensor([0.0000, 0.0000, 0.0000, 1.9700], dtype=torch.float64)
     """
 
     def __init__(self, k: int = 10) -> None:
-        if k < 1:
-            raise ConfigError(f"k={k}; at least one neighbour has to count")
-        self.k = k
+        self.k: int = checked(Count, k=k)
         self._reference: Tensor | None = None
 
     @boundary
@@ -112,7 +73,7 @@ class MahalanobisDetector:
     """Mahalanobis distance of a sample's vector to the reference set's mean and covariance.
 
     The covariance gets a ridge, relative to its own scale (the mean of its diagonal), since an
-    encoder's embeddings seldom fill their space. (Lee et al. 2018, "A simple unified framework for
+    encoder's embeddings seldom span their space. (Lee et al. 2018, "A simple unified framework for
     detecting out-of-distribution samples", with one class.)
 
     Args:
@@ -120,12 +81,20 @@ class MahalanobisDetector:
 
     Raises:
         ConfigError: the ridge is negative.
+
+    Example:
+        >>> import torch
+        >>> from kview.contracts import EmbeddingBatch
+        >>> from kview.eval import MahalanobisDetector
+        >>> angles = torch.tensor([-0.1, 0.1, 1.0])
+        >>> z_views = torch.stack([angles.cos(), angles.sin()], dim=1)[:, None].repeat(1, 2, 1)
+        >>> detector = MahalanobisDetector().fit(EmbeddingBatch(z_views=z_views[:2]))
+        >>> (detector.score(EmbeddingBatch(z_views=z_views)) > 2).tolist()
+        [False, False, True]
     """
 
     def __init__(self, ridge: float = 1e-3) -> None:
-        if ridge < 0:
-            raise ConfigError(f"ridge={ridge}; it is added to variances and cannot be negative")
-        self.ridge = ridge
+        self.ridge: float = checked(NotNegative, ridge=ridge)
         self._mean: Tensor | None = None
         self._factor: Tensor | None = None
 
@@ -176,6 +145,15 @@ class CosineDetector:
     """One minus the intra-sample cosine: how much a sample's views disagree.
 
     It compares a sample with itself alone, so `fit` has nothing to take.
+
+    Example:
+        >>> import torch
+        >>> from kview.contracts import EmbeddingBatch
+        >>> from kview.eval import CosineDetector
+        >>> z_views = torch.tensor([[[1.0, 0.0], [2.0, 0.0]], [[1.0, 0.0], [0.0, 1.0]]])
+        >>> batch = EmbeddingBatch(z_views=z_views)  # views alike, and at a right angle
+        >>> CosineDetector().fit(batch).score(batch)
+        tensor([0., 1.], dtype=torch.float64)
     """
 
     @boundary
@@ -189,42 +167,6 @@ class CosineDetector:
         K = batch.z_views.shape[1]
         sums = unit_views(batch.z_views).sum(dim=1)  # (B, D)
         return 1 - (sums.square().sum(dim=1) - K) / (K * (K - 1))
-
-
-def nearest(queries: Tensor, reference: Tensor, k: int) -> Tensor:
-    """Distances to the k nearest unit vectors, ascending: (B, D), (N, D) -> (B, k) float64.
-
-    Neighbours are found by float32 cosines, in tiles; a distance made from such a cosine would lose
-    half its digits when it is small, so those to the k found are computed anew.
-    """
-    queries, narrow = queries.to(reference.device), reference.float().T  # (D, N)
-    N = len(reference)
-    rows = max(1, min(len(queries), _TILE // N))
-    # one buffer, for fresh pages cost as much as the search; what pads it to whole blocks is -inf
-    cosines = narrow.new_full((rows, -(-N // _BLOCK) * _BLOCK), -torch.inf)
-    distances = []
-    for tile in queries.split(rows):
-        torch.mm(tile.float(), narrow, out=cosines[: len(tile), :N])
-        found = _largest(cosines[: len(tile)], k)
-        distances += map(partial(_distances, reference), tile.split(_ROWS), found.split(_ROWS))
-    return torch.cat(distances).sort(dim=1).values
-
-
-def _largest(cosines: Tensor, k: int) -> Tensor:
-    """Where each row's k largest are, (b, k): all in the k blocks whose maxima are largest."""
-    blocks = cosines.unflatten(1, (-1, _BLOCK))  # (b, blocks, _BLOCK)
-    if blocks.shape[1] <= k:
-        return cosines.topk(k, dim=1, sorted=False).indices
-    best = blocks.amax(dim=2).topk(k, dim=1, sorted=False).indices  # (b, k)
-    values = blocks.take_along_dim(best.unsqueeze(2), dim=1).flatten(1)  # (b, k * _BLOCK)
-    inside = values.topk(k, dim=1, sorted=False).indices
-    return best.gather(1, inside // _BLOCK) * _BLOCK + inside % _BLOCK
-
-
-def _distances(reference: Tensor, queries: Tensor, found: Tensor) -> Tensor:
-    """Distances to the reference vectors found, (b, k)."""
-    near = reference.index_select(0, found.flatten()).view(*found.shape, -1)  # (b, k, D)
-    return near.sub_(queries.unsqueeze(1)).norm(dim=-1)
 
 
 def _fitted(value: Tensor | None, detector: object) -> Tensor:

@@ -1,4 +1,4 @@
-"""Detection from end to end: an encoder and its data in, all detectors' figures out."""
+"""Detection from end to end: an encoder and its data in, the metrics of all detectors out."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -15,22 +15,17 @@ from ...contracts import (
     LabelError,
     ViewEncoder,
 )
-from ..embedding import embed
+from ...contracts.settings import Count, NotNegativeInt, checked
+from ..embedding import LayerRows, at_views, embed_layers
 from .baselines import ProbeLayer, best_layer, length_direction, probe_layers
-from .detectors import (
-    CosineDetector,
-    KNNDetector,
-    MahalanobisDetector,
-    Reference,
-    reference_rows,
-    select,
-)
-from .held_out import held_out_scores
-from .judge import HeldOut, Judge
+from .comparison import LabelledRows
+from .detectors import CosineDetector, KNNDetector, MahalanobisDetector
+from .held_out import HeldOut, held_out_scores
 from .layer_map import knn_by_layer, layer_map
 from .neighbours import choose_k
+from .reference import Reference, reference_rows, select
 from .results import DetectionEvaluation, Scored, ScoredLayer
-from .scoring import NoFigures
+from .scoring import NoMetrics
 
 
 def evaluate_detection(
@@ -38,8 +33,7 @@ def evaluate_detection(
     *,
     train: KViewSource,
     test: KViewSource,
-    train_layers: KViewSource,
-    test_layers: KViewSource,
+    views: Sequence[int] | None = None,
     batch_size: int = 256,
     device: torch.device | str | None = None,
     groups: Sequence[str] | None = None,
@@ -51,17 +45,16 @@ def evaluate_detection(
 ) -> DetectionEvaluation:
     """Fits detectors and baselines on the training rows, and scores the test rows.
 
-    Nothing is chosen by looking at the test rows' labels.
+    Each source is read once. Nothing is chosen by looking at the test rows' labels.
 
     Args:
         encoder: in any mode; it is evaluated in eval mode and restored.
-        train: the training rows at K fixed layers, the same for all.
-        test: the test rows at the same layers.
-        train_layers: the training rows with every layer as a view.
-        test_layers: the test rows with every layer as a view.
-        batch_size: rows encoded at once; of all layers, as many as make the same number of views.
+        train: the training rows, with every layer as a view.
+        test: the test rows, with every layer as a view.
+        views: positions in `layer_ids` of the K layers that detectors see; None for all.
+        batch_size: rows of K views encoded at once, or fewer rows of all layers.
         device: where the encoder works; None for where it is.
-        groups: the test rows' groups, which resamples keep together; None for each its own.
+        groups: the test rows' groups, which resamples keep together; None where each is its own.
         reference: which training rows the detectors are fitted on.
         k: the neighbours of kNN; `leave_one_out` chooses them on the labelled training rows.
         detectors: by name; None for `default_detectors(k)`.
@@ -70,38 +63,57 @@ def evaluate_detection(
 
     Raises:
         LabelError: no training row can be a reference, or `k` is to be chosen without labels.
-        ConfigError: there are too few reference rows, or the sources' layers do not fit.
+        ConfigError: a source does not show every layer, `views` or another setting does not fit, or
+            there are too few reference rows.
+
+    Example:
+        >>> import tempfile
+        >>> from kview.data import ActivationParser, write_synthetic_store
+        >>> from kview.eval import evaluate_detection
+        >>> path = tempfile.mkdtemp() + "/store.zarr"
+        >>> _ = write_synthetic_store(path, num_rows=90, num_layers=4, hidden_size=8, max_tokens=3)
+        >>> parser = ActivationParser(None, None, path)
+        >>> train, test = (parser.get_dataset(s, num_views=4) for s in ("train", "test"))
+        >>> mean = lambda x: x.mean(dim=1)
+        >>> found = evaluate_detection(mean, train=train, test=test, views=[0, 3])
+        >>> found.view_layers, list(found.scored)
+        ((0, 3), ['knn', 'mahalanobis', 'cosine', 'length', 'probe'])
     """
-    rows = max(1, batch_size * train.num_views // train_layers.num_views)
-    fit = embed(encoder, train, batch_size=batch_size, device=device)
-    score = embed(encoder, test, batch_size=batch_size, device=device)
-    fit_layers = embed(encoder, train_layers, batch_size=rows, device=device)
-    score_layers = embed(encoder, test_layers, batch_size=rows, device=device)
+    layers = _layers_of_both(train, test)
+    positions = _positions(views, len(layers))
+    checked(NotNegativeInt, n_resamples=n_resamples)
+    rows = max(1, checked(Count, batch_size=batch_size) * len(positions) // len(layers))
+    train_rows, test_rows = (
+        embed_layers(encoder, source, batch_size=rows, device=device) for source in (train, test)
+    )
+    fit, score = (at_views(r.embeddings, positions) for r in (train_rows, test_rows))
     in_reference = reference_rows(fit, reference)
     neighbours = choose_k(fit, reference=reference).k if k == "leave_one_out" else k
-    judge = Judge(np.asarray(test.labels), groups, n_resamples, seed)
+    labelled = LabelledRows(np.asarray(test.labels), groups, n_resamples, seed)
 
-    scored = {
-        name: _detect(detector, fit, in_reference, score, judge, reference, seed)
+    detected = {
+        name: _detect(detector, fit, in_reference, score, labelled, reference, seed)
         for name, detector in (detectors or default_detectors(neighbours)).items()
     }
-    probes = _probes(train_layers, test_layers, rows, seed)
-    baselines = {"length": _length(train, test, judge), "probe": _probe(probes, train, judge)}
-    by_layer = knn_by_layer(select(fit_layers, in_reference), score_layers, neighbours)
+    probes = _probes(layers, train_rows, train.labels, test_rows, seed)
+    baselines = {"length": _length(train, test, labelled), "probe": _probe(probes, train, labelled)}
+    knn = knn_by_layer(
+        select(train_rows.embeddings, in_reference), test_rows.embeddings, neighbours
+    )
     return DetectionEvaluation(
         hashkeys=tuple(test.hashkeys),
         labels=np.asarray(test.labels),
-        detectors=scored,
+        detectors=detected,
         baselines=baselines,
-        differences=judge.differences(scored, baselines),
-        layers=_layer_table(test_layers.layer_ids, by_layer, probes, judge),
-        layer_map=layer_map(score_layers, tuple(test_layers.layer_ids), seed),
+        differences=labelled.differences(_scores(detected), _scores(baselines)),
+        layers=_layer_table(layers, knn, probes, labelled),
+        layer_map=layer_map(test_rows.embeddings, layers, seed),
         reference=reference,
         n_train=len(train),
         n_reference=len(in_reference),
         k=neighbours,
-        view_layers=_view_layers(test),
-        n_resamples=judge.n_resamples,
+        view_layers=tuple(layers[p] for p in positions),
+        n_resamples=labelled.n_resamples,
         grouped=groups is not None,
         seed=seed,
         embeddings=score.to("cpu"),
@@ -113,18 +125,37 @@ def default_detectors(k: int = 10) -> dict[str, Detector]:
     return {"knn": KNNDetector(k), "mahalanobis": MahalanobisDetector(), "cosine": CosineDetector()}
 
 
+def _layers_of_both(train: KViewSource, test: KViewSource) -> tuple[int, ...]:
+    if train.layer_ids != test.layer_ids:
+        raise ConfigError(
+            f"train shows layers {train.layer_ids} and test {test.layer_ids}; what is fitted on a "
+            "layer needs the same one to score"
+        )
+    return tuple(train.layer_ids)
+
+
+def _positions(views: Sequence[int] | None, num_layers: int) -> tuple[int, ...]:
+    positions = tuple(range(num_layers) if views is None else views)
+    if len(set(positions) & set(range(num_layers))) < max(2, len(positions)):
+        raise ConfigError(
+            f"views={list(positions)} must be at least two positions from 0 to {num_layers - 1}, "
+            "each once"
+        )
+    return positions
+
+
 def _detect(
     detector: Detector,
     train: EmbeddingBatch,
     in_reference: list[int],
     test: EmbeddingBatch,
-    judge: Judge,
+    labelled: LabelledRows,
     reference: Reference,
     seed: int,
 ) -> Scored:
     held_out = _held_out(detector, train, reference, seed)
     detector.fit(select(train, in_reference))
-    return judge(detector.score(test).cpu().numpy(), held_out)
+    return _scored(detector.score(test).cpu().numpy(), held_out, labelled)
 
 
 def _held_out(
@@ -138,66 +169,63 @@ def _held_out(
 
 
 def _probes(
-    train: KViewSource, test: KViewSource, rows: int, seed: int
-) -> list[ProbeLayer] | NoFigures:
+    layers: tuple[int, ...], train: LayerRows, labels: np.ndarray, test: LayerRows, seed: int
+) -> list[ProbeLayer] | NoMetrics:
     try:
-        return probe_layers(train, test, batch_size=rows, seed=seed)
+        return probe_layers(
+            layers, train.token_means.numpy(), labels, test.token_means.numpy(), seed=seed
+        )
     except LabelError as error:
-        return NoFigures(reason=str(error))
+        return NoMetrics(reason=str(error))
 
 
-def _probe(probes: list[ProbeLayer] | NoFigures, train: KViewSource, judge: Judge) -> Scored:
-    if isinstance(probes, NoFigures):
-        return Scored(scores=None, figures=probes)
+def _probe(
+    probes: list[ProbeLayer] | NoMetrics, train: KViewSource, labelled: LabelledRows
+) -> Scored:
+    if isinstance(probes, NoMetrics):
+        return Scored(scores=None, metrics=probes)
     best, labels = best_layer(probes), np.asarray(train.labels)
-    return judge(best.scores, (best.held_out, labels[labels >= 0]))
+    return _scored(best.scores, (best.held_out, labels[labels >= 0]), labelled)
 
 
-def _length(train: KViewSource, test: KViewSource, judge: Judge) -> Scored:
+def _length(train: KViewSource, test: KViewSource, labelled: LabelledRows) -> Scored:
     """Response length alone, longer or shorter, whichever the training rows say."""
     labels = np.asarray(train.labels)
     lengths = np.asarray(train.response_lengths, dtype=np.float64)
     try:
         sign = length_direction(lengths, labels)
     except LabelError as error:
-        return Scored(scores=None, figures=NoFigures(reason=str(error)))
+        return Scored(scores=None, metrics=NoMetrics(reason=str(error)))
     known = labels >= 0
     scores = sign * np.asarray(test.response_lengths, dtype=np.float64)
-    return judge(scores, (sign * lengths[known], labels[known]))
+    return _scored(scores, (sign * lengths[known], labels[known]), labelled)
+
+
+def _scored(scores: np.ndarray, held_out: HeldOut | None, labelled: LabelledRows) -> Scored:
+    return Scored(scores=scores, metrics=labelled.metrics(scores, held_out))
+
+
+def _scores(scored: Mapping[str, Scored]) -> dict[str, np.ndarray]:
+    return {name: s.scores for name, s in scored.items() if s.scores is not None}
 
 
 def _layer_table(
-    layers: Sequence[int],
-    knn_scores: list[np.ndarray],
-    probes: list[ProbeLayer] | NoFigures,
-    judge: Judge,
+    layers: tuple[int, ...],
+    knn: list[np.ndarray],
+    probes: list[ProbeLayer] | NoMetrics,
+    labelled: LabelledRows,
 ) -> tuple[ScoredLayer, ...]:
-    if isinstance(probes, NoFigures):
-        return tuple(
-            ScoredLayer(
-                layer=layer,
-                knn=judge.figures(scores),
-                probe=probes,
-                probe_cv_auroc=None,
-                chosen=False,
-            )
-            for layer, scores in zip(layers, knn_scores, strict=True)
-        )
-    best = best_layer(probes)
+    if isinstance(probes, NoMetrics):
+        best, each = None, [probes] * len(layers)
+    else:
+        best, each = best_layer(probes), probes
     return tuple(
         ScoredLayer(
-            layer=probe.layer,
-            knn=judge.figures(scores),
-            probe=judge.figures(probe.scores),
-            probe_cv_auroc=probe.cv_auroc,
+            layer=layer,
+            knn=labelled.metrics(scores),
+            probe=labelled.metrics(probe.scores) if isinstance(probe, ProbeLayer) else probe,
+            probe_cv_auroc=probe.cv_auroc if isinstance(probe, ProbeLayer) else None,
             chosen=probe is best,
         )
-        for probe, scores in zip(probes, knn_scores, strict=True)
+        for layer, scores, probe in zip(layers, knn, each, strict=True)
     )
-
-
-def _view_layers(source: KViewSource) -> tuple[int, ...]:
-    first = next(source.batches(epoch=0, batch_size=1, shuffle=False))
-    if first.view_indices is None:
-        return tuple(source.layer_ids[: source.num_views])
-    return tuple(source.layer_ids[i] for i in first.view_indices[0].tolist())

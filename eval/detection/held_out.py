@@ -1,7 +1,7 @@
-"""Scores as probabilities, and how far those are from what happens.
+"""Scores of training rows that the scorer was not fitted on, and probabilities made by them.
 
-A logistic curve (Platt 1999) is fitted to scores of training rows that the scorer has not been
-fitted on; its probabilities for the test rows are then held against their labels.
+A logistic curve (Platt 1999) through such scores and their labels turns scores of test rows into
+chances of being hallucinated.
 """
 
 from collections.abc import Iterator
@@ -10,9 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...contracts import Detector, EmbeddingBatch, LabelError
-from .detectors import Reference, reference_set, select
+from .reference import Reference, reference_set, select
 
 Array = NDArray[np.float64]
+
+HeldOut = tuple[Array, NDArray[np.integer]]
+"""Scores of labelled training rows by a scorer that was fitted without them, and their labels."""
 
 _FOLDS = 5
 
@@ -48,11 +51,11 @@ def require_classes(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
 
 def held_out_scores(
     detector: Detector, train: EmbeddingBatch, reference: Reference, seed: int
-) -> tuple[Array, NDArray[np.int8]]:
+) -> HeldOut:
     """Scores of the labelled training rows, each by the detector fitted without it.
 
     Args:
-        detector: is fitted anew a fold, and left so.
+        detector: is fitted anew for each fold, and left so.
         train: the training rows, with labels.
         reference: which of them the detector is fitted on.
         seed: of the folds.

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from ...contracts import EmbeddingBatch
+from ..embedding import at_views
 from ..unit_vectors import unit_views
 from .detectors import KNNDetector
 
@@ -37,7 +38,7 @@ def layer_map(embeddings: EmbeddingBatch, layers: tuple[int, ...], seed: int) ->
     """Maps embeddings of every layer.
 
     Args:
-        embeddings: z_views (n, L, D), a view a layer.
+        embeddings: z_views (n, L, D), a view per layer.
         layers: the model's layer ids, L.
         seed: of the choice of samples to draw.
     """
@@ -62,19 +63,16 @@ def knn_by_layer(
     """kNN scores of test samples from one layer's embeddings alone, for each of L layers.
 
     Args:
-        reference: the reference set's z_views (N, L, D), a view a layer.
+        reference: the reference set's z_views (N, L, D), a view per layer.
         test: the test samples' (n, L, D).
         k: neighbours that count.
     """
-    return [
-        KNNDetector(k).fit(_only(reference, layer)).score(_only(test, layer)).cpu().numpy()
-        for layer in range(test.z_views.shape[1])
-    ]
-
-
-def _only(batch: EmbeddingBatch, layer: int) -> EmbeddingBatch:
-    """A batch whose views are one layer twice: the mean of two equal views is that view."""
-    return EmbeddingBatch(z_views=batch.z_views[:, [layer, layer]])
+    scores = []
+    for layer in range(test.z_views.shape[1]):
+        alone = (layer, layer)  # the mean of two equal views is that view
+        detector = KNNDetector(k).fit(at_views(reference, alone))
+        scores.append(detector.score(at_views(test, alone)).cpu().numpy())
+    return scores
 
 
 def _principal(x: torch.Tensor) -> tuple[torch.Tensor, tuple[float, float]]:

@@ -1,20 +1,67 @@
-"""The number of neighbours, chosen by leaving each labelled training row out in turn."""
+"""Nearest neighbours: the exact search, and how many of them should count."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
+from torch import Tensor
 
 from ...contracts import ConfigError, EmbeddingBatch, LabelError, boundary
 from ..unit_vectors import sample_vectors
-from .detectors import Reference, nearest
+from .reference import Reference, reference_rows
 
 CANDIDATES = (1, 2, 5, 10, 20, 50)
+
+_TILE = 1 << 24
+"""Similarities held at once: 64 MiB in float32."""
+
+_BLOCK = 128
+"""Similarities of which only the largest is looked at first."""
+
+_ROWS = 64
+"""Queries whose neighbours are measured at once: they stay in cache."""
+
+
+def nearest(queries: Tensor, reference: Tensor, k: int) -> Tensor:
+    """Distances to the k nearest unit vectors, ascending: (B, D), (N, D) -> (B, k) float64.
+
+    Neighbours are found by float32 cosines, in tiles; a distance made from such a cosine would lose
+    half its digits when it is small, so those to the k found are computed anew.
+    """
+    queries, narrow = queries.to(reference.device), reference.float().T  # (D, N)
+    N = len(reference)
+    rows = max(1, min(len(queries), _TILE // N))
+    # one buffer, for fresh pages cost as much as the search; what pads it to whole blocks is -inf
+    cosines = narrow.new_full((rows, -(-N // _BLOCK) * _BLOCK), -torch.inf)
+    distances = []
+    for tile in queries.split(rows):
+        torch.mm(tile.float(), narrow, out=cosines[: len(tile), :N])
+        found = _largest(cosines[: len(tile)], k)
+        distances += map(partial(_distances, reference), tile.split(_ROWS), found.split(_ROWS))
+    return torch.cat(distances).sort(dim=1).values
+
+
+def _largest(cosines: Tensor, k: int) -> Tensor:
+    """Where each row's k largest are, (b, k): all in the k blocks whose maxima are largest."""
+    blocks = cosines.unflatten(1, (-1, _BLOCK))  # (b, blocks, _BLOCK)
+    if blocks.shape[1] <= k:
+        return cosines.topk(k, dim=1, sorted=False).indices
+    best = blocks.amax(dim=2).topk(k, dim=1, sorted=False).indices  # (b, k)
+    values = blocks.take_along_dim(best.unsqueeze(2), dim=1).flatten(1)  # (b, k * _BLOCK)
+    inside = values.topk(k, dim=1, sorted=False).indices
+    return best.gather(1, inside // _BLOCK) * _BLOCK + inside % _BLOCK
+
+
+def _distances(reference: Tensor, queries: Tensor, found: Tensor) -> Tensor:
+    """Distances to the reference vectors found, (b, k)."""
+    near = reference.index_select(0, found.flatten()).view(*found.shape, -1)  # (b, k, D)
+    return near.sub_(queries.unsqueeze(1)).norm(dim=-1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChosenK:
-    """What leave-one-out found.
+    """What leaving each labelled training row out in turn found.
 
     Attributes:
         k: the best number of neighbours, the smallest of equals.
@@ -32,7 +79,7 @@ def choose_k(
     reference: Reference = "not_hallucinated",
     candidates: Sequence[int] = CANDIDATES,
 ) -> ChosenK:
-    """Chooses k for a `KNNDetector` on labelled training rows, each scored without itself.
+    """Chooses k for a `KNNDetector` on labelled training rows, each of them left out in turn.
 
     Args:
         train: the training rows, with labels.
@@ -49,12 +96,13 @@ def choose_k(
     known = labels >= 0
     if labels[known].unique().numel() < 2:
         raise LabelError("choosing k needs labelled training rows of both classes; set k instead")
-    in_reference = (labels == 0) if reference == "not_hallucinated" else torch.ones_like(known)
+    in_reference = torch.zeros_like(known)
+    in_reference[reference_rows(train, reference)] = True
     usable = sorted(k for k in candidates if 1 <= k < int(in_reference.sum()))
     if not usable:
         raise ConfigError(
             f"a reference set of {int(in_reference.sum())} rows is too small for every k in "
-            f"{tuple(candidates)}: leaving one out, k needs k + 1"
+            f"{tuple(candidates)}: with one row left out, k neighbours take k + 1 rows"
         )
     vectors = sample_vectors(train.z_views)
     distances = nearest(vectors[known], vectors[in_reference], usable[-1] + 1).cpu()

@@ -3,25 +3,40 @@
 import csv
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .scoring import DetectionFigures, Figure, NoFigures
+from .results import DetectionEvaluation, ScoredLayer
+from .scoring import DetectionMetrics, Estimate, NoMetrics
 
-if TYPE_CHECKING:
-    from .results import DetectionEvaluation, ScoredLayer
-
-_FIGURES = ("auroc", "average_precision", "fpr95", "calibration_error")
+_METRICS = ("auroc", "average_precision", "fpr95", "calibration_error")
 
 
-def write_evaluation(path: Path, evaluation: "DetectionEvaluation") -> None:
-    """Writes the figures as JSON; what cannot be said is null, with the reason beside it."""
-    path.write_text(json.dumps(summary(evaluation), indent=2, allow_nan=False) + "\n")
+def write_evaluation(
+    folder: str | Path, evaluation: DetectionEvaluation, *, embeddings: bool = False
+) -> None:
+    """Writes `evaluation.json` and `predictions.csv` into a folder, made if needed.
+
+    Args:
+        folder: where to.
+        evaluation: what `evaluate_detection` found.
+        embeddings: also write the test rows' `embeddings.safetensors`.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(evaluation_json(evaluation), indent=2, allow_nan=False)
+    (folder / "evaluation.json").write_text(text + "\n")
+    _write_predictions(folder / "predictions.csv", evaluation)
+    if embeddings:
+        _write_embeddings(folder / "embeddings.safetensors", evaluation)
 
 
-def summary(evaluation: "DetectionEvaluation") -> dict[str, Any]:
-    """The figures as plain values: `detectors.<name>.auroc`, `.interval`, `baselines.<name>.…`."""
+def evaluation_json(evaluation: DetectionEvaluation) -> dict[str, Any]:
+    """What stands in `evaluation.json`: `detectors.<name>.auroc`, `.interval`, and so on.
+
+    What cannot be said is None, with the reason beside it.
+    """
     chosen = next((layer.layer for layer in evaluation.layers if layer.chosen), None)
-    baselines = {n: _figures(s.figures) for n, s in evaluation.baselines.items()}
+    baselines = {n: _metrics(s.metrics) for n, s in evaluation.baselines.items()}
     if chosen is not None:
         baselines["probe"]["layer"] = chosen
     return {
@@ -42,7 +57,7 @@ def summary(evaluation: "DetectionEvaluation") -> dict[str, Any]:
             "grouped": evaluation.grouped,
             "seed": evaluation.seed,
         },
-        "detectors": {n: _figures(s.figures) for n, s in evaluation.detectors.items()},
+        "detectors": {n: _metrics(s.metrics) for n, s in evaluation.detectors.items()},
         "baselines": baselines,
         "differences": [
             {"first": d.first, "second": d.second, **_named("auroc", d.auroc)}
@@ -52,8 +67,8 @@ def summary(evaluation: "DetectionEvaluation") -> dict[str, Any]:
     }
 
 
-def write_predictions(path: Path, evaluation: "DetectionEvaluation") -> None:
-    """Writes a row a test sample: hashkey, split, halu, and a score a detector and baseline.
+def _write_predictions(path: Path, evaluation: DetectionEvaluation) -> None:
+    """A row per test sample: hashkey, split, halu, and a score per detector and baseline.
 
     The label is -1 where there is none; a baseline that could not be fitted leaves its cells empty.
     """
@@ -66,8 +81,8 @@ def write_predictions(path: Path, evaluation: "DetectionEvaluation") -> None:
             writer.writerow([hashkey, "test", int(evaluation.labels[row]), *scores])
 
 
-def write_embeddings(path: Path, evaluation: "DetectionEvaluation") -> None:
-    """Writes the test rows' `z_views` (n, K, D) and `halu` (n,); the hashkeys are metadata."""
+def _write_embeddings(path: Path, evaluation: DetectionEvaluation) -> None:
+    """The test rows' `z_views` (n, K, D) and `halu` (n,); the hashkeys are metadata."""
     from safetensors.torch import save_file
 
     batch = evaluation.embeddings
@@ -77,28 +92,28 @@ def write_embeddings(path: Path, evaluation: "DetectionEvaluation") -> None:
     save_file(tensors, path, metadata={"hashkey": json.dumps(evaluation.hashkeys)})
 
 
-def _layer(layer: "ScoredLayer") -> dict[str, object]:
+def _layer(layer: ScoredLayer) -> dict[str, object]:
     probe = {"cv_auroc": layer.probe_cv_auroc, "chosen": layer.chosen}
     return {
         "layer": layer.layer,
-        "knn": _figures(layer.knn),
-        "probe": {**_figures(layer.probe), **probe},
+        "knn": _metrics(layer.knn),
+        "probe": {**_metrics(layer.probe), **probe},
     }
 
 
-def _figures(figures: DetectionFigures | NoFigures) -> dict[str, object]:
-    if isinstance(figures, NoFigures):
-        return {**dict.fromkeys(_FIGURES), "interval": None, "reason": figures.reason}
+def _metrics(metrics: DetectionMetrics | NoMetrics) -> dict[str, object]:
+    if isinstance(metrics, NoMetrics):
+        return {**dict.fromkeys(_METRICS), "interval": None, "reason": metrics.reason}
     values: dict[str, object] = {}
-    for name in _FIGURES:
-        values |= _named(name, getattr(figures, name))
-    return values | {"n_positive": figures.n_positive, "n_negative": figures.n_negative}
+    for name in _METRICS:
+        values |= _named(name, getattr(metrics, name))
+    return values | {"n_positive": metrics.n_positive, "n_negative": metrics.n_negative}
 
 
-def _named(name: str, figure: Figure | None) -> dict[str, object]:
-    """`auroc` is the main figure, and its interval is called just that."""
+def _named(name: str, estimate: Estimate | None) -> dict[str, object]:
+    """`auroc` is the main metric, and its interval is called just that."""
     interval = "interval" if name == "auroc" else f"{name}_interval"
-    if figure is None:
+    if estimate is None:
         return {name: None, interval: None}
-    bounds = None if figure.interval is None else list(figure.interval)
-    return {name: figure.value, interval: bounds}
+    bounds = None if estimate.interval is None else list(estimate.interval)
+    return {name: estimate.value, interval: bounds}

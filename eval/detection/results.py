@@ -2,17 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...contracts import EmbeddingBatch
-from .detectors import Reference
+from .comparison import Difference
 from .layer_map import LayerMap
-from .outputs import summary, write_embeddings, write_evaluation, write_predictions
-from .scoring import DetectionFigures, Difference, NoFigures
+from .reference import Reference
+from .scoring import DetectionMetrics, NoMetrics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,11 +19,11 @@ class Scored:
 
     Attributes:
         scores: (n,), higher for more likely hallucinated; None where it could not be fitted.
-        figures: how well they tell the labelled rows apart, or why that cannot be said.
+        metrics: how well they tell the labelled rows apart, or why that cannot be said.
     """
 
     scores: NDArray[np.float64] | None
-    figures: DetectionFigures | NoFigures
+    metrics: DetectionMetrics | NoMetrics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,15 +32,15 @@ class ScoredLayer:
 
     Attributes:
         layer: the model's layer id.
-        knn: the figures of kNN on its embeddings.
-        probe: the figures of the linear probe on its activations.
+        knn: the metrics of kNN on its embeddings.
+        probe: the metrics of the linear probe on its activations.
         probe_cv_auroc: the probe's AUROC in cross-validation on the training rows; None without.
         chosen: whether its probe is the one that is reported as the baseline.
     """
 
     layer: int
-    knn: DetectionFigures | NoFigures
-    probe: DetectionFigures | NoFigures
+    knn: DetectionMetrics | NoMetrics
+    probe: DetectionMetrics | NoMetrics
     probe_cv_auroc: float | None
     chosen: bool
 
@@ -56,7 +54,7 @@ class DetectionEvaluation:
         labels: theirs, (n,): 1, 0 or -1.
         detectors: by name: knn, mahalanobis, cosine, or those that were given.
         baselines: by name: length, probe.
-        differences: each detector's AUROC less each baseline's; empty without figures.
+        differences: each detector's AUROC less each baseline's; empty without metrics.
         layers: what each layer alone detects.
         layer_map: how the layers' embeddings lie.
         reference: which training rows the detectors were fitted on.
@@ -91,21 +89,3 @@ class DetectionEvaluation:
     def scored(self) -> dict[str, Scored]:
         """Detectors and baselines by name, in order."""
         return {**self.detectors, **self.baselines}
-
-    def to_json(self) -> dict[str, Any]:
-        """The figures as plain values, as they stand in `evaluation.json`."""
-        return summary(self)
-
-    def write(self, folder: str | Path, *, embeddings: bool = False) -> None:
-        """Writes `evaluation.json` and `predictions.csv` into a folder, made if needed.
-
-        Args:
-            folder: where to.
-            embeddings: also write the test rows' `embeddings.safetensors`.
-        """
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_evaluation(folder / "evaluation.json", self)
-        write_predictions(folder / "predictions.csv", self)
-        if embeddings:
-            write_embeddings(folder / "embeddings.safetensors", self)

@@ -1,10 +1,10 @@
-"""Figures of scores against labels, each with a bootstrap interval.
+"""Metrics of scores against labels, each with a bootstrap interval.
 
-Every figure is a function of the samples' weights: 1 each for the figure itself, the counts of a
-resample for a bootstrap replicate. So one formula serves both, for all replicates at once.
+Every metric is a function of the samples' weights: 1 each for its value, the counts of a resample
+for a bootstrap replicate. So one formula serves both, for all replicates at once.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,8 +22,8 @@ _TILE = 1 << 22
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
-    """A figure and how sure it is.
+class Estimate:
+    """The value of a metric, and how sure it is.
 
     Attributes:
         value: over all labelled samples.
@@ -35,7 +35,7 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DetectionFigures:
+class DetectionMetrics:
     """How well scores tell hallucinated samples from others.
 
     Attributes:
@@ -43,43 +43,28 @@ class DetectionFigures:
         average_precision: the precision at each hallucinated sample's score, averaged.
         fpr95: false positive rate at the highest threshold that finds 95 % of the hallucinated.
         calibration_error: how far probabilities are from frequencies, 0 to 1; None where the
-            training rows did not allow to make probabilities of the scores.
+            training rows were too few to make probabilities of the scores.
         n_positive: hallucinated samples.
         n_negative: samples that are not.
     """
 
-    auroc: Figure
-    average_precision: Figure
-    fpr95: Figure
-    calibration_error: Figure | None
+    auroc: Estimate
+    average_precision: Estimate
+    fpr95: Estimate
+    calibration_error: Estimate | None
     n_positive: int
     n_negative: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NoFigures:
-    """Why there are no figures, where there cannot be any.
+class NoMetrics:
+    """Why there are no metrics, where there cannot be any.
 
     Attributes:
         reason: a sentence for people.
     """
 
     reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
-    """One scorer's AUROC less another's, on the same samples and the same resamples.
-
-    Attributes:
-        first: the name of the one.
-        second: the name of the other.
-        auroc: the difference; its interval leaves 0 out where it is more than chance.
-    """
-
-    first: str
-    second: str
-    auroc: Figure
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +78,15 @@ class Resamples:
     weights: NDArray[np.float64]
 
 
-def no_figures_reason(labels: NDArray[np.integer]) -> str | None:
-    """Why labels (1, 0, -1) allow no figures; None where they do."""
+def no_metrics_reason(labels: NDArray[np.integer]) -> str | None:
+    """Why labels (1, 0, -1) allow no metrics; None where they do."""
     positive, negative = int((labels == 1).sum()), int((labels == 0).sum())
     if positive and negative:
         return None
     if not positive and not negative:
         return f"none of the {len(labels)} samples is labelled"
     only = "hallucinated" if positive else "not hallucinated"
-    return f"all {positive + negative} labelled samples are {only}; figures need both classes"
+    return f"all {positive + negative} labelled samples are {only}; metrics need both classes"
 
 
 def resamples(
@@ -113,21 +98,21 @@ def resamples(
 ) -> Resamples:
     """Draws resamples with replacement, of whole groups where there are any.
 
-    A resample that misses a class has no figures and is left out.
+    A resample that misses a class has no metrics and is left out.
 
     Args:
         labels: 1 or 0, (n,), both occurring.
-        groups: the samples' groups, which stay together; None for each its own.
+        groups: the samples' groups, which stay together; None where each is its own.
         count: resamples to draw, R.
         seed: of the draws.
 
     Raises:
-        ConfigError: there is not a group a sample, or no resample has both classes.
+        ConfigError: there is not one group per sample, or no resample has both classes.
     """
     _require_both(labels)
     n = len(labels)
     if groups is not None and len(groups) != n:
-        raise ConfigError(f"{len(groups)} groups for {n} samples; give one a sample")
+        raise ConfigError(f"{len(groups)} groups for {n} samples; give one per sample")
     members = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
     n_groups = int(members.max()) + 1
     random = np.random.default_rng(seed)
@@ -142,14 +127,14 @@ def resamples(
     return Resamples(weights[both])
 
 
-def detection_figures(
+def detection_metrics(
     scores: NDArray[np.floating],
     labels: NDArray[np.integer],
     draws: Resamples,
     *,
     probabilities: NDArray[np.floating] | None = None,
-) -> DetectionFigures:
-    """The figures of some scores, with intervals.
+) -> DetectionMetrics:
+    """The metrics of some scores, with intervals.
 
     Args:
         scores: higher for more likely hallucinated, (n,), finite.
@@ -161,10 +146,10 @@ def detection_figures(
         LabelError: lengths disagree, or one class is missing.
         ConfigError: a score is not finite.
     """
-    point = _weighted(scores, labels, np.ones((1, len(labels))))
-    spread = _weighted(scores, labels, draws.weights)
-    return DetectionFigures(
-        **{name: _figure(point[name][0], spread[name]) for name in point},
+    point = weighted_metrics(scores, labels, np.ones((1, len(labels))))
+    spread = weighted_metrics(scores, labels, draws.weights)
+    return DetectionMetrics(
+        **{name: estimate(point[name][0], spread[name]) for name in point},
         calibration_error=None
         if probabilities is None
         else calibration_error(probabilities, labels, draws),
@@ -175,7 +160,7 @@ def detection_figures(
 
 def calibration_error(
     probabilities: NDArray[np.floating], labels: NDArray[np.integer], draws: Resamples
-) -> Figure:
+) -> Estimate:
     """How far probabilities are from frequencies: the mean gap over bins of equal counts.
 
     Few samples leave a gap by chance alone, about 0.1 for eight in a bin. (Naeini et al. 2015,
@@ -196,43 +181,29 @@ def calibration_error(
         return np.abs(gaps).sum(axis=1) / weights.sum(axis=1)
 
     value, spread = error(np.ones((1, len(order))))[0], error(draws.weights)
-    # resampling adds gaps of its own, so replicates are moved to have the figure as their mean
-    return _figure(
+    # resampling adds gaps of its own, so replicates are moved to have the value as their mean
+    return estimate(
         value, np.clip(spread - (spread.mean() - value), 0, 1) if len(spread) else spread
     )
 
 
-def paired_differences(
-    scores: Mapping[str, NDArray[np.floating]],
-    labels: NDArray[np.integer],
-    draws: Resamples,
-    *,
-    pairs: Sequence[tuple[str, str]],
-) -> list[Difference]:
-    """AUROC differences over the same resamples, so that what samples share cancels out.
-
-    Args:
-        scores: each scorer's, (n,), by name.
-        labels: 1 or 0, (n,), both occurring.
-        draws: resamples of the same samples.
-        pairs: the names to compare, the first less the second.
-    """
-    ones = np.ones((1, len(labels)))
-    point = {n: _weighted(s, labels, ones)["auroc"][0] for n, s in scores.items()}
-    spread = {n: _weighted(s, labels, draws.weights)["auroc"] for n, s in scores.items()}
-    return [
-        Difference(first=a, second=b, auroc=_figure(point[a] - point[b], spread[a] - spread[b]))
-        for a, b in pairs
-    ]
-
-
-def _weighted(
+def weighted_metrics(
     scores: NDArray[np.floating], labels: NDArray[np.integer], weights: NDArray[np.float64]
 ) -> dict[str, NDArray[np.float64]]:
-    """AUROC, average precision and FPR at 95 % TPR under each row of weights (R, n): (R,) each."""
+    """AUROC, average precision and FPR at 95 % TPR under each row of weights, (R,) each.
+
+    Args:
+        scores: higher for more likely hallucinated, (n,), finite.
+        labels: 1 or 0, (n,), both occurring.
+        weights: (R, n).
+
+    Raises:
+        LabelError: lengths disagree, or one class is missing.
+        ConfigError: a score is not finite.
+    """
     _require_both(labels)
     if len(scores) != len(labels):
-        raise LabelError(f"{len(scores)} scores for {len(labels)} labels; give one a sample")
+        raise LabelError(f"{len(scores)} scores for {len(labels)} labels; give one per sample")
     if not np.isfinite(scores).all():
         raise ConfigError(
             f"{int((~np.isfinite(scores)).sum())} of {len(scores)} scores are not finite"
@@ -242,11 +213,11 @@ def _weighted(
     ends = np.flatnonzero(np.append(descending[1:] != descending[:-1], True))  # ties share a point
     positive = labels[order] == 1
     pieces = np.array_split(weights, max(1, -(-weights.size // _TILE)))
-    parts = [_curve_figures(piece[:, order], positive, ends) for piece in pieces]
+    parts = [_curve_metrics(piece[:, order], positive, ends) for piece in pieces]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _curve_figures(
+def _curve_metrics(
     weights: NDArray[np.float64], positive: NDArray[np.bool_], ends: NDArray[np.intp]
 ) -> dict[str, NDArray[np.float64]]:
     true = np.cumsum(weights * positive, axis=1)[:, ends]  # (R, thresholds)
@@ -264,16 +235,17 @@ def _curve_figures(
     }
 
 
-def _figure(value: float, spread: NDArray[np.float64]) -> Figure:
+def estimate(value: float, spread: NDArray[np.float64]) -> Estimate:
+    """A value with the interval that its replicates, (R,), span."""
     interval = None
     if len(spread):
         low, high = np.percentile(spread, _LEVEL)
         interval = (float(low), float(high))
-    return Figure(value=float(value), interval=interval)
+    return Estimate(value=float(value), interval=interval)
 
 
 def _require_both(labels: NDArray[np.integer]) -> None:
     if not np.isin(labels, (0, 1)).all():
-        raise LabelError("figures are of labelled samples: pass those whose label is 0 or 1")
-    if reason := no_figures_reason(labels):
+        raise LabelError("metrics are of labelled samples: pass those whose label is 0 or 1")
+    if reason := no_metrics_reason(labels):
         raise LabelError(reason)

@@ -4,17 +4,17 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..detection.outputs import summary
+from ..detection.outputs import evaluation_json
 from ..detection.results import DetectionEvaluation
-from ..detection.scoring import NoFigures
+from ..detection.scoring import NoMetrics
 from .render import render
 
-Cells = Mapping[tuple[str, str], DetectionEvaluation | NoFigures]
+Cells = Mapping[tuple[str, str], DetectionEvaluation | NoMetrics]
 """What each run found on each store, by (run, store); or why it could not be evaluated there."""
 
 
 def write_matrix(folder: str | Path, cells: Cells) -> Path:
-    """Writes `matrix.json` with every cell's figures, and `matrix.html` with a table a scorer.
+    """Writes `matrix.json` with every cell's metrics, and `matrix.html` with a table per scorer.
 
     Args:
         folder: where to; made if needed.
@@ -34,20 +34,20 @@ def write_matrix(folder: str | Path, cells: Cells) -> Path:
         runs=list(dict.fromkeys(run for run, _ in cells)),
         stores=list(dict.fromkeys(store for _, store in cells)),
         scorers=_scorers(cells),
-        is_missing=lambda figures: isinstance(figures, NoFigures),
+        is_missing=lambda metrics: isinstance(metrics, NoMetrics),
     )
     path = folder / "matrix.html"
     path.write_text(page, encoding="utf-8")
     return path
 
 
-def _plain(found: DetectionEvaluation | NoFigures) -> dict[str, object]:
-    return {"reason": found.reason} if isinstance(found, NoFigures) else summary(found)
+def _plain(found: DetectionEvaluation | NoMetrics) -> dict[str, object]:
+    return {"reason": found.reason} if isinstance(found, NoMetrics) else evaluation_json(found)
 
 
 def _scorers(cells: Cells) -> list[str]:
     """The names of all detectors and baselines, in order of first appearance."""
     names = [
-        n for found in cells.values() if not isinstance(found, NoFigures) for n in found.scored
+        n for found in cells.values() if not isinstance(found, NoMetrics) for n in found.scored
     ]
     return list(dict.fromkeys(names))

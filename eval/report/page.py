@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from ..detection.results import DetectionEvaluation
-from ..detection.scoring import NoFigures
+from ..detection.scoring import NoMetrics
 from .render import render
 
 _HARDEST = 5
@@ -97,7 +97,7 @@ def write_report(
         ranked_by=next(iter(evaluation.detectors)),
         config=config,
         data_summary=data_summary,
-        is_missing=lambda figures: isinstance(figures, NoFigures),
+        is_missing=lambda metrics: isinstance(metrics, NoMetrics),
     )
     path = folder / "report.html"
     path.write_text(page, encoding="utf-8")
@@ -168,7 +168,7 @@ def _detection_pictures(evaluation: DetectionEvaluation) -> list[Picture]:
     scores = {
         name: scored.scores[known]
         for name, scored in evaluation.scored.items()
-        if scored.scores is not None and not isinstance(scored.figures, NoFigures)
+        if scored.scores is not None and not isinstance(scored.metrics, NoMetrics)
     }
     if not scores:
         return []

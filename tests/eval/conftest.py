@@ -49,6 +49,7 @@ class TensorSource:
                 input_length=torch.full((len(x),), 5),
                 token_mask=torch.arange(x.shape[2])
                 < torch.as_tensor(self.response_lengths[rows]).clamp(max=x.shape[2])[:, None],
+                views_repeat=self.views_repeat,
             )
 
 
@@ -109,12 +110,10 @@ def encoder() -> MeanEncoder:
 
 @pytest.fixture(scope="session")
 def evaluation() -> DetectionEvaluation:
-    views = (0, 2, 4)
     return evaluate_detection(
         MeanEncoder(),
-        train=make_source(60, seed=1, views=views),
-        test=make_source(40, seed=2, views=views, prefix="t"),
-        train_layers=make_source(60, seed=1),
-        test_layers=make_source(40, seed=2, prefix="t"),
+        train=make_source(60, seed=1),
+        test=make_source(40, seed=2, prefix="t"),
+        views=(0, 2, 4),
         n_resamples=50,
     )

@@ -13,9 +13,9 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), 
 @pytest.mark.parametrize("number", range(len(EXAMPLES)))
 def test_the_example_runs(number, capsys):
     exec(compile(EXAMPLES[number], f"{PAGE.name}[{number}]", "exec"), {"__name__": "example"})
-    figures = [float(word) for word in capsys.readouterr().out.split()]
-    assert figures
-    assert all(-1 <= figure <= 1 for figure in figures)
+    values = [float(word) for word in capsys.readouterr().out.split()]
+    assert values
+    assert all(-1 <= value <= 1 for value in values)
 
 
 def test_there_are_examples():

@@ -55,7 +55,7 @@ def mean_of_tokens(x: torch.Tensor, /, **views: torch.Tensor | None) -> torch.Te
 
 
 @given(st.data())
-def test_figures_do_not_depend_on_how_sub_batches_are_cut(data):
+def test_metrics_do_not_depend_on_how_sub_batches_are_cut(data):
     n = data.draw(st.integers(2, 9), label="samples")
     K = data.draw(st.integers(2, 4), label="K")
     size = data.draw(st.integers(1, 10), label="batch_size")
@@ -64,7 +64,7 @@ def test_figures_do_not_depend_on_how_sub_batches_are_cut(data):
     sizes = [b - a for a, b in zip([0, *cuts], [*cuts, n], strict=True)]
     manager = EvaluatorManager()
 
-    figures = evaluate(
+    metrics = evaluate(
         mean_of_tokens,
         pieces(batch, sizes),
         batch_size=size,
@@ -81,19 +81,19 @@ def test_figures_do_not_depend_on_how_sub_batches_are_cut(data):
     ]
     within, between = pair_cosines_by_loops(z)
     intra = sum(within) / len(within)
-    assert figures.loss == pytest.approx((sum(losses) / n).item(), abs=1e-6)
-    assert figures.intra_cos == pytest.approx(intra, abs=1e-6)
+    assert metrics.loss == pytest.approx((sum(losses) / n).item(), abs=1e-6)
+    assert metrics.intra_cos == pytest.approx(intra, abs=1e-6)
     margin = intra - sum(between) / len(between)
-    assert figures.intra_inter_margin == pytest.approx(margin, abs=1e-6)
-    assert (figures.n_samples, figures.n_batches) == (n, len(losses))
+    assert metrics.intra_inter_margin == pytest.approx(margin, abs=1e-6)
+    assert (metrics.n_samples, metrics.n_batches) == (n, len(losses))
     stats = manager.get_stats()
     assert stats.metrics is not None
-    assert stats.metrics.intra_cos == pytest.approx(figures.intra_cos, abs=1e-12)
-    assert stats.metrics.intra_inter_margin == pytest.approx(figures.intra_inter_margin, abs=1e-12)
+    assert stats.metrics.intra_cos == pytest.approx(metrics.intra_cos, abs=1e-12)
+    assert stats.metrics.intra_inter_margin == pytest.approx(metrics.intra_inter_margin, abs=1e-12)
     assert manager.embeddings().hashkey == batch.hashkey
 
 
-def test_a_source_and_its_batches_give_the_same_figures(source_of, encoder):
+def test_a_source_and_its_batches_give_the_same_metrics(source_of, encoder):
     source = source_of(20, views=(0, 2, 4))
     whole = evaluate(encoder, source, batch_size=8, loss_fn=oracle_loss)
     sub = evaluate(encoder, source, batch_size=8, sub_batch_size=4, loss_fn=oracle_loss)
@@ -121,13 +121,13 @@ def test_the_state_holds_sums_over_samples(source_of, encoder):
     assert evaluator.state.n_samples == 4
     assert len(evaluator._buffer_views) == len(evaluator._buffer_labels) == 1
     assert len(evaluator._buffer_view_indices) == 1
-    figures = evaluator.finish()
+    metrics = evaluator.finish()
     state = evaluator.state
     assert (state.n_samples, state.n_batches) == (6, 2)
-    assert state.total_loss / 6 == pytest.approx(figures.loss)
-    assert state.total_intra_cos / 6 == pytest.approx(figures.intra_cos)
+    assert state.total_loss / 6 == pytest.approx(metrics.loss)
+    assert state.total_intra_cos / 6 == pytest.approx(metrics.intra_cos)
     assert state.total_intra_inter_margin is not None
-    assert state.total_intra_inter_margin / 6 == pytest.approx(figures.intra_inter_margin)
+    assert state.total_intra_inter_margin / 6 == pytest.approx(metrics.intra_inter_margin)
     assert evaluator._buffer_views == []
 
 
@@ -167,10 +167,10 @@ def test_the_loss_gets_labels_ids_and_nothing_else():
 
 def test_max_batches_counts_contrast_sets():
     for batches in ([batch_of(9)], pieces(batch_of(9), [3, 3, 3])):
-        figures = evaluate(
+        metrics = evaluate(
             mean_of_tokens, batches, batch_size=2, loss_fn=oracle_loss, max_batches=2
         )
-        assert (figures.n_samples, figures.n_batches) == (4, 2)
+        assert (metrics.n_samples, metrics.n_batches) == (4, 2)
 
 
 def test_a_sub_batch_without_a_mask_joins_those_that_have_one(encoder):
@@ -179,8 +179,8 @@ def test_a_sub_batch_without_a_mask_joins_those_that_have_one(encoder):
     first, second = pieces(plain, [2, 2])
     mixed = [first, pieces(masked, [2, 2])[1]]
     expected = evaluate(encoder, [first, second], batch_size=4, loss_fn=oracle_loss)
-    figures = evaluate(encoder, mixed, batch_size=4, loss_fn=oracle_loss)
-    assert figures.loss == pytest.approx(expected.loss)
+    metrics = evaluate(encoder, mixed, batch_size=4, loss_fn=oracle_loss)
+    assert metrics.loss == pytest.approx(expected.loss)
 
 
 @pytest.mark.parametrize(
@@ -211,17 +211,17 @@ def test_no_batch_at_all_is_refused():
 
 
 def test_one_sample_has_a_loss_but_no_margin():
-    figures = evaluate(mean_of_tokens, [batch_of(1)], batch_size=2, loss_fn=oracle_loss)
-    assert figures.intra_inter_margin is None
-    assert figures.n_samples == 1
+    metrics = evaluate(mean_of_tokens, [batch_of(1)], batch_size=2, loss_fn=oracle_loss)
+    assert metrics.intra_inter_margin is None
+    assert metrics.n_samples == 1
 
 
 def test_the_pure_functions_agree_with_evaluate(source_of, encoder):
     source = source_of(12)
     manager = EvaluatorManager()
-    figures = evaluate(
+    metrics = evaluate(
         encoder, source, batch_size=5, loss_fn=oracle_loss, evaluator_manager=manager
     )
     z = manager.embeddings().z_views
-    assert intra_sample_cosine_mean(z).item() == pytest.approx(figures.intra_cos, abs=1e-12)
-    assert intra_inter_margin(z).item() == pytest.approx(figures.intra_inter_margin, abs=1e-12)
+    assert intra_sample_cosine_mean(z).item() == pytest.approx(metrics.intra_cos, abs=1e-12)
+    assert intra_inter_margin(z).item() == pytest.approx(metrics.intra_inter_margin, abs=1e-12)

@@ -110,9 +110,9 @@ def test_the_cosine_evaluator_looks_at_all_pairs_of_each_class():
     manager = EvaluatorManager([CosineEvaluator()])
     z = filled(manager)
     report = manager.run()["cosine"]
-    for figures, rows in ((report.overall, z), (report.by_class[1], z[1::2])):
+    for metrics, rows in ((report.overall, z), (report.by_class[1], z[1::2])):
         within, _ = pair_cosines_by_loops(rows)
-        assert figures.mean == pytest.approx(sum(within) / len(within))
-        assert (figures.min, figures.max) == pytest.approx((min(within), max(within)))
-        assert (figures.n_samples, figures.n_pairs) == (len(rows), len(within))
+        assert metrics.mean == pytest.approx(sum(within) / len(within))
+        assert (metrics.min, metrics.max) == pytest.approx((min(within), max(within)))
+        assert (metrics.n_samples, metrics.n_pairs) == (len(rows), len(within))
     assert set(report.by_class) == {0, 1}

@@ -38,9 +38,9 @@ def test_knn_equals_scikit_learn(n, k, seed):
 def test_knn_does_not_depend_on_its_tiles(monkeypatch):
     reference, batch = embeddings(20), embeddings(9, seed=1)
     whole = KNNDetector(k=4).fit(reference).score(batch)
-    monkeypatch.setattr("kview.eval.detection.detectors._TILE", 40)
-    monkeypatch.setattr("kview.eval.detection.detectors._ROWS", 2)
-    monkeypatch.setattr("kview.eval.detection.detectors._BLOCK", 3)
+    monkeypatch.setattr("kview.eval.detection.neighbours._TILE", 40)
+    monkeypatch.setattr("kview.eval.detection.neighbours._ROWS", 2)
+    monkeypatch.setattr("kview.eval.detection.neighbours._BLOCK", 3)
     torch.testing.assert_close(KNNDetector(k=4).fit(reference).score(batch), whole)
 
 

@@ -7,26 +7,31 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from sklearn.metrics import roc_auc_score
 
 from kview.contracts import ConfigError, LabelError
 from kview.eval import (
-    DetectionFigures,
-    NoFigures,
+    DetectionMetrics,
+    NoMetrics,
     Scored,
     choose_k,
+    default_detectors,
     embed,
     evaluate_detection,
-    evenly_spaced,
+    reference_set,
+    write_evaluation,
     write_report,
 )
-from kview.eval.detection.scoring import detection_figures, resamples
+from kview.eval.detection.baselines import best_layer, probe_layers
+from kview.eval.detection.comparison import LabelledRows
+from kview.eval.embedding import token_means
 
 VIEWS = (0, 2, 4)
 
 
 def auroc(scored: Scored) -> float:
-    assert isinstance(scored.figures, DetectionFigures)
-    return scored.figures.auroc.value
+    assert isinstance(scored.metrics, DetectionMetrics)
+    return scored.metrics.auroc.value
 
 
 def scores_of(scored: Scored) -> np.ndarray:
@@ -35,43 +40,75 @@ def scores_of(scored: Scored) -> np.ndarray:
 
 
 def run(source_of, encoder, *, relabel=None, **settings):
-    train, test = source_of(60, seed=1, views=VIEWS), source_of(40, seed=2, views=VIEWS, prefix="t")
-    train_layers, test_layers = source_of(60, seed=1), source_of(40, seed=2, prefix="t")
+    train, test = source_of(60, seed=1), source_of(40, seed=2, prefix="t")
     if relabel is not None:
-        for source in (test, test_layers):
-            source.labels = relabel(source.labels)
+        test.labels = relabel(test.labels)
     return evaluate_detection(
-        encoder,
-        train=train,
-        test=test,
-        train_layers=train_layers,
-        test_layers=test_layers,
-        **{"n_resamples": 50, **settings},
+        encoder, train=train, test=test, **{"views": VIEWS, "n_resamples": 50, **settings}
     )
 
 
-def test_embeddings_are_the_rows_in_order_in_eval_mode(source_of, encoder):
-    source = source_of(10, views=VIEWS)
-    encoder.train()
-    whole, cut = embed(encoder, source), embed(encoder, source, batch_size=3)
-    assert encoder.training
-    assert whole.hashkey == cut.hashkey == source.hashkeys
-    torch.testing.assert_close(whole.z_views, cut.z_views)
-    assert whole["halu"].tolist() == source.labels.tolist()
+def test_each_split_is_read_once(source_of, encoder):
+    reads = []
+
+    def counted(source):
+        batches = source.batches
+
+        def count(**reading):
+            reads.append(source.hashkeys[0])
+            return batches(**reading)
+
+        source.batches = count
+        return source
+
+    train, test = source_of(60, seed=1), source_of(40, seed=2, prefix="t")
+    evaluate_detection(encoder, train=counted(train), test=counted(test), n_resamples=10)
+    assert reads == ["row0", "t0"]
 
 
-def test_views_are_spread_evenly():
-    assert evenly_spaced(7, 2) == (0, 6)
-    assert evenly_spaced(7, 4) == (0, 2, 4, 6)
-    assert evenly_spaced(5, 5) == (0, 1, 2, 3, 4)
-    for layers in range(2, 40):
-        for k in range(2, layers + 1):
-            steps = np.diff(evenly_spaced(layers, k))
-            assert len(steps) == k - 1
-            assert steps.min() >= 1
-            assert steps.max() - steps.min() <= 1
-    with pytest.raises(ConfigError, match=r"num_views=8 .* 7 layers"):
-        evenly_spaced(7, 8)
+def test_scores_are_those_of_embedding_the_views_and_reading_the_layers_apart(source_of, encoder):
+    found = run(source_of, encoder)
+    train, test = (
+        embed(encoder, source_of(n, seed=seed, views=VIEWS)) for n, seed in ((60, 1), (40, 2))
+    )
+    reference = reference_set(train, "not_hallucinated")
+    for name, detector in default_detectors().items():
+        expected = detector.fit(reference).score(test).numpy()
+        np.testing.assert_allclose(scores_of(found.detectors[name]), expected, rtol=1e-5, atol=1e-6)
+    sources = source_of(60, seed=1), source_of(40, seed=2)
+    x, z = (
+        torch.cat([token_means(batch) for batch in s.batches(epoch=0, batch_size=7)]).numpy()
+        for s in sources
+    )
+    probe = best_layer(probe_layers(range(5), x, sources[0].labels, z))
+    np.testing.assert_allclose(scores_of(found.baselines["probe"]), probe.scores, rtol=1e-5)
+    lengths = sources[1].response_lengths
+    assert np.abs(scores_of(found.baselines["length"])).tolist() == lengths.tolist()
+    all_views = run(source_of, encoder, views=None)
+    assert all_views.view_layers == (0, 1, 2, 3, 4)
+    assert all_views.embeddings.z_views.shape == (40, 5, 6)
+
+
+@pytest.mark.parametrize("views", [(0,), (0, 0, 2), (0, 5), (-1, 2)])
+def test_views_that_are_not_positions_are_refused(source_of, encoder, views):
+    with pytest.raises(ConfigError, match=r"at least two positions from 0 to 4, each once"):
+        run(source_of, encoder, views=views)
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"), [({"batch_size": 0}, "batch_size=0"), ({"n_resamples": -1}, "=-1")]
+)
+def test_settings_out_of_range_are_refused(source_of, encoder, settings, match):
+    with pytest.raises(ConfigError, match=match):
+        run(source_of, encoder, **settings)
+
+
+def test_sources_have_to_show_every_layer_and_the_same(source_of, encoder):
+    every, other = source_of(20), source_of(20, layers=4)
+    with pytest.raises(ConfigError, match="3 views of 5 layers"):
+        evaluate_detection(encoder, train=every, test=source_of(20, views=VIEWS))
+    with pytest.raises(ConfigError, match="needs the same one"):
+        evaluate_detection(encoder, train=every, test=other)
 
 
 def test_the_signal_is_found_and_beside_it_stand_the_baselines(source_of, encoder):
@@ -100,7 +137,7 @@ def test_the_probe_layer_is_chosen_without_the_test_labels(source_of, encoder):
 def test_what_each_layer_detects_stands_beside_it(source_of, encoder):
     found = run(source_of, encoder)
     assert [layer.layer for layer in found.layers] == [0, 1, 2, 3, 4]
-    knn = [layer.knn.auroc.value for layer in found.layers if not isinstance(layer.knn, NoFigures)]
+    knn = [layer.knn.auroc.value for layer in found.layers if not isinstance(layer.knn, NoMetrics)]
     assert max(knn[:2]) < min(knn[2:])
     z = embed(encoder, source_of(40, seed=2)).z_views.double()
     unit = z / z.norm(dim=-1, keepdim=True)
@@ -114,7 +151,7 @@ def test_k_is_chosen_on_train_where_asked(source_of, encoder, tmp_path):
     found = run(source_of, encoder, k="leave_one_out")
     train = embed(encoder, source_of(60, seed=1, views=VIEWS))
     assert found.k == choose_k(train).k
-    found.write(tmp_path)
+    write_evaluation(tmp_path, found)
     assert json.loads((tmp_path / "evaluation.json").read_text())["data"]["k"] == found.k
 
 
@@ -131,46 +168,49 @@ def test_a_detector_of_ones_own_is_judged_like_the_others(source_of, encoder):
     assert auroc(found.detectors["constant"]) == 0.5
 
 
-def test_intervals_keep_the_labelled_rows_groups_together(source_of, encoder):
-    def relabel(labels):
-        return np.where(np.arange(40) % 5 == 0, -1, labels)
-
+def test_intervals_keep_the_test_rows_groups_together(source_of, encoder):
     groups = [f"g{i * 7 % 11}" for i in range(40)]
-    found = run(source_of, encoder, relabel=relabel, groups=groups)
-    known = found.labels >= 0
-    draws = resamples(
-        found.labels[known], groups=list(np.array(groups)[known]), count=50, seed=found.seed
-    )
-    scored = found.detectors["knn"]
-    assert isinstance(scored.figures, DetectionFigures)
-    expected = detection_figures(scores_of(scored)[known], found.labels[known], draws)
-    assert scored.figures.auroc == expected.auroc
+    found = run(source_of, encoder, groups=groups)
+    knn = found.detectors["knn"]
+    expected = LabelledRows(found.labels, groups, 50, found.seed).metrics(scores_of(knn))
+    assert isinstance(knn.metrics, DetectionMetrics)
+    assert isinstance(expected, DetectionMetrics)
+    assert knn.metrics.auroc == expected.auroc
     assert found.grouped
 
 
 def test_embeddings_are_written_on_request(source_of, encoder, tmp_path):
     found = run(source_of, encoder)
-    found.write(tmp_path)
+    write_evaluation(tmp_path, found)
     assert not (tmp_path / "embeddings.safetensors").exists()
-    found.write(tmp_path, embeddings=True)
+    write_evaluation(tmp_path, found, embeddings=True)
     with safe_open(tmp_path / "embeddings.safetensors", framework="pt") as file:
         torch.testing.assert_close(file.get_tensor("z_views"), found.embeddings.z_views)
         assert file.get_tensor("halu").tolist() == found.labels.tolist()
         assert json.loads(file.metadata()["hashkey"]) == list(found.hashkeys)
 
 
-def test_files_hold_the_figures_and_a_row_a_sample(source_of, encoder, tmp_path):
+def test_files_hold_the_metrics_and_a_row_per_sample(source_of, encoder, tmp_path):
     found = run(source_of, encoder, relabel=lambda y: np.where(np.arange(len(y)) == 3, -1, y))
-    found.write(tmp_path)
+    write_evaluation(tmp_path, found)
     written = json.loads((tmp_path / "evaluation.json").read_text())
     for name in ("knn", "mahalanobis", "cosine"):
-        entry = written["detectors"][name]
-        assert entry["auroc"] == auroc(found.detectors[name])
-        low, high = entry["interval"]
-        assert low <= entry["auroc"] <= high
-        assert {"average_precision", "fpr95", "calibration_error"} < set(entry)
+        entry, metrics = written["detectors"][name], found.detectors[name].metrics
+        assert isinstance(metrics, DetectionMetrics)
+        assert (entry["auroc"], tuple(entry["interval"])) == (
+            metrics.auroc.value,
+            metrics.auroc.interval,
+        )
+        for other in ("average_precision", "fpr95", "calibration_error"):
+            estimate = getattr(metrics, other)
+            assert (entry[other], tuple(entry[f"{other}_interval"])) == (
+                estimate.value,
+                estimate.interval,
+            )
+        assert (entry["n_positive"], entry["n_negative"]) == (19, 20)
     assert set(written["baselines"]) == {"length", "probe"}
-    assert all("interval" in entry for entry in written["baselines"].values())
+    (chosen,) = [layer.layer for layer in found.layers if layer.chosen]
+    assert written["baselines"]["probe"]["layer"] == chosen
     with (tmp_path / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == [
@@ -194,11 +234,11 @@ def test_without_both_classes_there_are_scores_and_a_reason(
 ):
     found = run(source_of, encoder, relabel=relabel)
     for scored in found.scored.values():
-        assert isinstance(scored.figures, NoFigures)
-        assert match in scored.figures.reason
+        assert isinstance(scored.metrics, NoMetrics)
+        assert match in scored.metrics.reason
         assert np.isfinite(scores_of(scored)).all()
     assert found.differences == ()
-    found.write(tmp_path)
+    write_evaluation(tmp_path, found)
     entry = json.loads((tmp_path / "evaluation.json").read_text())["detectors"]["knn"]
     assert (entry["auroc"], entry["interval"]) == (None, None)
     assert match in entry["reason"]
@@ -207,17 +247,15 @@ def test_without_both_classes_there_are_scores_and_a_reason(
 
 
 def test_training_rows_without_labels_need_another_reference(source_of, encoder):
-    train, test = source_of(20, seed=1, views=VIEWS), source_of(20, seed=2, views=VIEWS)
-    layers = source_of(20, seed=1)
-    train.labels = layers.labels = np.full(20, -1, dtype=np.int8)
-    sources = {"train": train, "test": test, "train_layers": layers}
-    sources["test_layers"] = source_of(20, seed=2)
+    train, test = source_of(20, seed=1), source_of(20, seed=2)
+    train.labels = np.full(20, -1, dtype=np.int8)
     with pytest.raises(LabelError, match='pass reference="all"'):
-        evaluate_detection(encoder, **sources)
-    found = evaluate_detection(encoder, **sources, reference="all", n_resamples=10)
+        evaluate_detection(encoder, train=train, test=test)
+    found = evaluate_detection(encoder, train=train, test=test, reference="all", n_resamples=10)
     assert found.n_reference == 20
     assert found.baselines["probe"].scores is None
-    missing = found.baselines["probe"].figures
-    assert isinstance(missing, NoFigures)
+    missing = found.baselines["probe"].metrics
+    assert isinstance(missing, NoMetrics)
     assert "at least two of each" in missing.reason
-    assert auroc(found.detectors["knn"]) >= 0
+    knn = found.detectors["knn"]
+    assert auroc(knn) == pytest.approx(roc_auc_score(test.labels, scores_of(knn)))

@@ -1,4 +1,4 @@
-"""Figures of scores, and their intervals."""
+"""Metrics of scores, and their intervals."""
 
 import numpy as np
 import pytest
@@ -8,10 +8,9 @@ from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from kview.contracts import ConfigError, LabelError
 from kview.eval.detection.scoring import (
-    Figure,
-    detection_figures,
-    no_figures_reason,
-    paired_differences,
+    Estimate,
+    detection_metrics,
+    no_metrics_reason,
     resamples,
 )
 
@@ -24,9 +23,9 @@ def drawn(n: int, seed: int, ties: bool = False) -> tuple[np.ndarray, np.ndarray
     return (np.round(scores) if ties else scores), labels
 
 
-def width(figure: Figure) -> float:
-    assert figure.interval is not None
-    return figure.interval[1] - figure.interval[0]
+def width(estimate: Estimate) -> float:
+    assert estimate.interval is not None
+    return estimate.interval[1] - estimate.interval[0]
 
 
 def fpr95(labels, scores):
@@ -35,21 +34,21 @@ def fpr95(labels, scores):
 
 
 @given(n=st.integers(2, 60), seed=st.integers(0, 10_000), ties=st.booleans())
-def test_figures_equal_scikit_learn(n, seed, ties):
+def test_metrics_equal_scikit_learn(n, seed, ties):
     scores, labels = drawn(n, seed, ties)
-    figures = detection_figures(scores, labels, resamples(labels, count=0))
-    assert figures.auroc.value == pytest.approx(roc_auc_score(labels, scores))
-    assert figures.average_precision.value == pytest.approx(average_precision_score(labels, scores))
-    assert figures.fpr95.value == pytest.approx(fpr95(labels, scores))
-    assert figures.auroc.interval is None
-    assert (figures.n_positive, figures.n_negative) == ((labels == 1).sum(), (labels == 0).sum())
+    metrics = detection_metrics(scores, labels, resamples(labels, count=0))
+    assert metrics.auroc.value == pytest.approx(roc_auc_score(labels, scores))
+    assert metrics.average_precision.value == pytest.approx(average_precision_score(labels, scores))
+    assert metrics.fpr95.value == pytest.approx(fpr95(labels, scores))
+    assert metrics.auroc.interval is None
+    assert (metrics.n_positive, metrics.n_negative) == ((labels == 1).sum(), (labels == 0).sum())
 
 
 @given(seed=st.integers(0, 1000), ties=st.booleans())
 def test_a_replicate_equals_scikit_learn_on_the_resampled_rows(seed, ties):
     scores, labels = drawn(25, seed, ties)
     draws = resamples(labels, count=20, seed=seed)
-    figures = detection_figures(scores, labels, draws)
+    metrics = detection_metrics(scores, labels, draws)
     rows = [np.repeat(np.arange(25), w.astype(int)) for w in draws.weights]
     for name, metric in (
         ("auroc", roc_auc_score),
@@ -58,7 +57,7 @@ def test_a_replicate_equals_scikit_learn_on_the_resampled_rows(seed, ties):
     ):
         replicates = [metric(labels[r], scores[r]) for r in rows]
         expected = np.percentile(replicates, (2.5, 97.5))
-        assert getattr(figures, name).interval == pytest.approx(tuple(expected))
+        assert getattr(metrics, name).interval == pytest.approx(tuple(expected))
 
 
 def test_groups_stay_together():
@@ -75,16 +74,16 @@ def test_grouped_intervals_are_wider_where_rows_repeat():
     scores, labels = drawn(60, seed=3)
     many = np.repeat(scores, 10), np.repeat(labels, 10)
     groups = [str(i) for i in np.repeat(np.arange(60), 10)]
-    alone = detection_figures(*many, resamples(many[1])).auroc
-    grouped = detection_figures(*many, resamples(many[1], groups=groups)).auroc
+    alone = detection_metrics(*many, resamples(many[1])).auroc
+    grouped = detection_metrics(*many, resamples(many[1], groups=groups)).auroc
     assert alone.value == grouped.value
     assert width(grouped) > 2 * width(alone)
 
 
 def test_intervals_are_seeded():
     scores, labels = drawn(30, seed=1)
-    figures = [detection_figures(scores, labels, resamples(labels, seed=s)) for s in (0, 0, 1)]
-    assert figures[0] == figures[1] != figures[2]
+    metrics = [detection_metrics(scores, labels, resamples(labels, seed=s)) for s in (0, 0, 1)]
+    assert metrics[0] == metrics[1] != metrics[2]
 
 
 def test_resamples_hold_both_classes():
@@ -96,26 +95,10 @@ def test_resamples_hold_both_classes():
         resamples(np.array([0, 1]), count=1, seed=3)
 
 
-def test_paired_differences_let_what_is_shared_cancel_out():
-    scores, labels = drawn(80, seed=2)
-    draws = resamples(labels)
-    same, other = paired_differences(
-        {"a": scores, "b": scores * 2 + 1, "c": -scores},
-        labels,
-        draws,
-        pairs=[("a", "b"), ("a", "c")],
-    )
-    assert (same.auroc.value, same.auroc.interval) == (0, (0, 0))
-    auroc = roc_auc_score(labels, scores)
-    assert other.auroc.value == pytest.approx(2 * auroc - 1)
-    assert other.auroc.interval is not None
-    assert other.auroc.interval[0] > 0
-
-
 def test_one_class_and_no_labels_have_a_reason():
-    assert no_figures_reason(np.array([0, 1, -1])) is None
-    assert "none of the 2 samples" in str(no_figures_reason(np.array([-1, -1])))
-    assert "all 2 labelled samples are hallucinated" in str(no_figures_reason(np.array([1, 1, -1])))
+    assert no_metrics_reason(np.array([0, 1, -1])) is None
+    assert "none of the 2 samples" in str(no_metrics_reason(np.array([-1, -1])))
+    assert "all 2 labelled samples are hallucinated" in str(no_metrics_reason(np.array([1, 1, -1])))
     with pytest.raises(LabelError, match="all 2 labelled"):
         resamples(np.array([0, 0]))
     with pytest.raises(LabelError, match="0 or 1"):
@@ -126,8 +109,8 @@ def test_scores_that_cannot_be_ranked_are_refused():
     labels = np.array([0, 1])
     draws = resamples(labels, count=10)
     with pytest.raises(ConfigError, match="1 of 2 scores"):
-        detection_figures(np.array([0.0, np.nan]), labels, draws)
+        detection_metrics(np.array([0.0, np.nan]), labels, draws)
     with pytest.raises(LabelError, match="3 scores for 2 labels"):
-        detection_figures(np.zeros(3), labels, draws)
+        detection_metrics(np.zeros(3), labels, draws)
     with pytest.raises(ConfigError, match="1 groups for 2 samples"):
         resamples(labels, groups=["a"])

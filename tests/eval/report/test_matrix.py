@@ -2,23 +2,23 @@
 
 import json
 
-from kview.eval import DetectionFigures, NoFigures, write_matrix
+from kview.eval import DetectionMetrics, NoMetrics, write_matrix
 
 
-def test_every_cell_has_its_figures_or_its_reason(tmp_path, evaluation):
+def test_every_cell_has_its_metrics_or_its_reason(tmp_path, evaluation):
     cells = {
         ("a", "<one>"): evaluation,
         ("a", "two"): evaluation,
-        ("b", "two"): NoFigures(reason="hidden size 8 (the run: 16)"),
+        ("b", "two"): NoMetrics(reason="hidden size 8 (the run: 16)"),
     }
     page = write_matrix(tmp_path, cells).read_text()
     written = json.loads((tmp_path / "matrix.json").read_text())["cells"]
-    figures = evaluation.detectors["knn"].figures
-    assert isinstance(figures, DetectionFigures)
+    metrics = evaluation.detectors["knn"].metrics
+    assert isinstance(metrics, DetectionMetrics)
     assert [(cell["run"], cell["store"]) for cell in written] == list(cells)
-    assert written[0]["detectors"]["knn"]["auroc"] == figures.auroc.value
+    assert written[0]["detectors"]["knn"]["auroc"] == metrics.auroc.value
     assert written[2]["reason"] == "hidden size 8 (the run: 16)"
-    assert page.count(f"{figures.auroc.value:.3f} <span") >= 2
+    assert page.count(f"{metrics.auroc.value:.3f} <span") >= 2
     assert page.count("hidden size 8 (the run: 16)") == len(evaluation.scored)
     assert "&lt;one&gt;" in page
     assert "<one>" not in page
@@ -26,5 +26,5 @@ def test_every_cell_has_its_figures_or_its_reason(tmp_path, evaluation):
 
 
 def test_reasons_are_shown_where_there_is_nothing_else(tmp_path):
-    page = write_matrix(tmp_path, {("a", "b"): NoFigures(reason="other layers")}).read_text()
+    page = write_matrix(tmp_path, {("a", "b"): NoMetrics(reason="other layers")}).read_text()
     assert "a on b: other layers" in page
