@@ -1,7 +1,7 @@
 """What checking costs: construction, boundaries, errors, imports, and a whole training step.
 
-Prints a JSON line a row, of rounds that take turns; exits 1 where one is short. Run it with nothing
-else on the machine:
+Prints a JSON line per row, of rounds that take turns; exits 1 where one is short. Run it with
+nothing else on the machine:
 
     python benchmarks/contracts.py [--step]
 """
@@ -61,7 +61,7 @@ def step(batch: KViewBatch, z_views: ZViews) -> ZViews:
 def microseconds(
     actions: dict[str, Callable[[], object]], rounds: int = 7
 ) -> dict[str, list[float]]:
-    """Microseconds of each action, a figure a round, the actions taking turns."""
+    """Microseconds of each action, one per round, the actions taking turns."""
     times: dict[str, list[float]] = {name: [] for name in actions}
     once = {
         name: min(timeit.repeat(action, number=1, repeat=3)) for name, action in actions.items()
@@ -113,25 +113,19 @@ def construction() -> bool:
     size = f"B={B} K={K} T={T} H={H}"
     met = [
         show(
-            "checked batch construction",
+            what,
             size=size,
             against="plain dataclass",
             unit="us",
-            ours=cost["shape"],
+            ours=cost[level],
             theirs=plain,
             compare="more",
-            reach=100,
-        ),
-        show(
-            "batch construction, checks off",
-            size=size,
-            against="plain dataclass",
-            unit="us",
-            ours=cost["off"],
-            theirs=plain,
-            compare="more",
-            reach=2,
-        ),
+            reach=reach,
+        )
+        for what, level, reach in (
+            ("checked batch construction", "shape", 100),
+            ("batch construction, checks off", "off", 2),
+        )
     ]
     for what, name in (
         ("batch construction at full, which reads every activation", "full"),

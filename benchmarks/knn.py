@@ -1,6 +1,6 @@
 """kNN scoring against scikit-learn's brute force and a plain torch tile loop.
 
-python benchmarks/knn.py: a JSON line a row, of runs that take turns; exits 1 if one is short.
+python benchmarks/knn.py: a JSON line per row, of runs that take turns; exits 1 if one is short.
 """
 
 import sys
@@ -38,7 +38,7 @@ def seconds(function: Callable[[], object]) -> float:
 
 def main() -> int:
     generator = torch.Generator().manual_seed(0)
-    # Two equal views a sample: its vector is then the view itself, at length 1.
+    # Two equal views per sample: its vector is then the view itself, at length 1.
     sets = [torch.randn(n, 1, D, generator=generator) for n in (QUERIES, REFERENCE)]
     queries, reference = [torch.nn.functional.normalize(x[:, 0], dim=-1) for x in sets]
     query_batch, reference_batch = [

@@ -2,7 +2,7 @@
 
     python benchmarks/loader.py [--folder DIR] [--rows 192] [--rounds 7]
 
-Prints a JSON line a row, of rounds that take turns; exits 1 where one is short. The files are in
+Prints a JSON line per row, of rounds that take turns; exits 1 where one is short. The files are in
 the page cache; run it with nothing else on the machine.
 """
 

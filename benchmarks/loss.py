@@ -1,8 +1,8 @@
 """SupCon forward and backward against the dense form and pytorch-metric-learning's.
 
-Prints a JSON line a row: seconds of rounds that take turns, A B C A B C, and peak memory above the
-inputs, each form in a fresh process; exits 1 where one is short. Run it with nothing else on the
-machine:
+Prints a JSON line per row: seconds of rounds that take turns, A B C A B C, and peak memory above
+the inputs, each form in a fresh process; exits 1 where one is short. Run it with nothing else on
+the machine:
 
     python benchmarks/loss.py [--samples 2048 --views 4 --dim 512 --rounds 3]
 """
@@ -132,26 +132,20 @@ def main() -> int:
     peaks = {form: [peak_mib(form, *sizes) for _ in range(2)] for form in FORMS}
     met = True
     for form in list(FORMS)[1:]:
-        size = f"M={given.samples * given.views} D={given.dim}"
-        met &= show(
-            "SupCon forward and backward",
-            size=size,
-            against=form,
-            unit="s",
-            ours=seconds["kview"],
-            theirs=seconds[form],
-            reach=3,
-        )
-        met &= show(
-            "SupCon peak memory",
-            size=size,
-            against=form,
-            unit="MiB",
-            ours=peaks["kview"],
-            theirs=peaks[form],
-            compare="times as much",
-            reach=1 / 8,
-        )
+        for what, unit, found, compare, reach in (
+            ("SupCon forward and backward", "s", seconds, "times as fast", 3),
+            ("SupCon peak memory", "MiB", peaks, "times as much", 1 / 8),
+        ):
+            met &= show(
+                what,
+                size=f"M={given.samples * given.views} D={given.dim}",
+                against=form,
+                unit=unit,
+                ours=found["kview"],
+                theirs=found[form],
+                compare=compare,
+                reach=reach,
+            )
     return 0 if met else 1
 
 

@@ -1,6 +1,6 @@
 """Peak memory of a training step: K=8 in chunks of 2 views against K=2, each in a fresh process.
 
-Run it on Linux: `python benchmarks/memory.py`. It prints a JSON line a row.
+Run it on Linux: `python benchmarks/memory.py`. It prints a JSON line per row.
 """
 
 import os

@@ -1,6 +1,6 @@
 """Intra/inter margin from sums against the dense similarity matrix.
 
-python benchmarks/metrics.py: a JSON line a row, of runs that take turns; exits 1 if one is short.
+python benchmarks/metrics.py: a JSON line per row, of runs that take turns; exits 1 if one is short.
 """
 
 import sys

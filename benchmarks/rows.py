@@ -1,4 +1,4 @@
-"""What every benchmark prints: a JSON line a row, with its spread, its ratio and its reach."""
+"""What every benchmark prints: a JSON line per row, with its spread, its ratio and its reach."""
 
 import dataclasses
 import json

@@ -78,7 +78,7 @@ def machine() -> dict[str, str]:
 
 
 def table(rows: list[Row]) -> list[str]:
-    """A line a row: medians with their range, the figure, and what it is to reach."""
+    """A line per row: medians with their range, the figure, and what it is to reach."""
     lines = [
         "| what | size | kview | against | it takes | figure | reach |",
         "| --- | --- | --- | --- | --- | --- | --- |",

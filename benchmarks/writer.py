@@ -2,7 +2,7 @@
 
     python benchmarks/writer.py [--folder DIR] [--rows 128] [--rounds 5]
 
-Prints a JSON line a row, of rounds that take turns; exits 1 where one is short. Waiting for the
+Prints a JSON line per row, of rounds that take turns; exits 1 where one is short. Waiting for the
 disk or not, both sides do the same.
 """
 
@@ -27,7 +27,7 @@ SHARD_ROWS = 64
 
 
 def plain(path: Path, rows: np.ndarray, count: int, durable: bool) -> None:
-    """The same bytes into one file a shard."""
+    """The same bytes into one file per shard."""
     path.mkdir()
     for start in range(0, count, SHARD_ROWS):
         with (path / str(start)).open("wb", buffering=0) as file:
@@ -104,23 +104,19 @@ def main() -> int:
                 zarr_python=lambda p, d=durable: zarr_python(p, rows, arguments.rows, d),
             )
             to = "to the disk" if durable else "to the page cache"
-            met &= show(
-                f"write, {to}",
-                size=f"{size / 2**20:.0f} MB",
-                against="plain write of the same bytes",
-                unit="s",
-                ours=found["kview"],
-                theirs=found["plain"],
-                reach=0.5,
-            )
-            show(
-                f"write, {to}",
-                size=f"{size / 2**20:.0f} MB",
-                against="zarr-python",
-                unit="s",
-                ours=found["kview"],
-                theirs=found["zarr_python"],
-            )
+            for against, peer, reach in (
+                ("plain write of the same bytes", "plain", 0.5),
+                ("zarr-python", "zarr_python", None),
+            ):
+                met &= show(
+                    f"write, {to}",
+                    size=f"{size / 2**20:.0f} MB",
+                    against=against,
+                    unit="s",
+                    ours=found["kview"],
+                    theirs=found[peer],
+                    reach=reach,
+                )
     return 0 if met else 1
 
 

@@ -26,7 +26,7 @@ from .settings import DataSettings, EncoderSettings, RunSettings
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
-    """Train a contrastive encoder on K views a response.
+    """Train a contrastive encoder on K views per response.
 
     A run's settings lie in its config.json; `--config RUN/config.json` takes them back, and flags
     beside it change them. `--resume RUN` goes on where a run stopped and needs nothing else; flags

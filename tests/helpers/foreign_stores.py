@@ -41,7 +41,7 @@ class Foreign:
         return [f"{i:064x}" for i in range(len(self.lengths))]
 
     def entries(self) -> list[dict[str, Any]]:
-        """An index line a row."""
+        """A line of the index per row."""
         return [
             {
                 "key": key,

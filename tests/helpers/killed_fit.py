@@ -31,7 +31,7 @@ class SlowSource(MemorySource):
 
 
 def fit(kind: str, folder: Path, *, seconds: float = 0.0, resume: bool = False) -> FitResult:
-    """Trains with dropout, a val source and a checkpoint a step."""
+    """Trains with dropout, a val source and a checkpoint at every step."""
     torch.manual_seed(0)
     settings = {"batch_size": 8, "max_epochs": 4, "checkpoint_every_steps": 1, "accelerator": "cpu"}
     if kind == "plain":
