@@ -18,32 +18,21 @@ import torch
 import kview.data
 import kview.eval
 import kview.train
-from helpers.paths import ROOT
+from helpers.paths import ROOMS, ROOT
 from helpers.sources import MemorySource
+from helpers.trainers import KINDS, make_trainer
 from kview.contracts import ConfigError, ContractError, EmbeddingRecord, KViewBatch, KViewItem
 from kview.data import ActivationDataset, ActivationParser, ActivationStore, collate_kview
-from kview.eval import (
-    ContrastiveEvalState,
-    ContrastiveEvaluator,
-    EvaluatorManager,
-    evaluate,
-    intra_inter_margin,
-    intra_sample_cosine_mean,
-    view_retrieval_top1,
-)
+from kview.eval import ContrastiveEvalState, ContrastiveEvaluator, EvaluatorManager, evaluate
 from kview.train import (
     ContrastiveTrainer,
     ContrastiveTrainerConfig,
-    LayerAwareContrastiveTrainer,
-    LayerAwareContrastiveTrainerConfig,
     LayerAwareProgressiveCompressor,
     ProgressiveCompressor,
     SupConLoss,
     train_contrastive,
 )
 
-ROOMS = ("contracts", "data", "eval", "train", "cli")
-KINDS = ("plain", "layer_aware")
 H, L = 16, 8
 
 # Spelt in two halves, so that the house's search for these names does not find this file.
@@ -69,14 +58,8 @@ def batch(dataset: ActivationDataset) -> KViewBatch:
     return next(dataset.batches(epoch=0, batch_size=16))
 
 
-def trainer(kind: str, num_views: int = 4, **settings: object) -> ContrastiveTrainer:
-    torch.manual_seed(0)
-    settings = {"batch_size": 16, "max_epochs": 1, "accelerator": "cpu", **settings}
-    if kind == "plain":
-        config = ContrastiveTrainerConfig.from_dict({"num_views": num_views, **settings})
-        return ContrastiveTrainer(ProgressiveCompressor(H, 8), config)
-    aware = LayerAwareContrastiveTrainerConfig.from_dict({"num_views": num_views, **settings})
-    return LayerAwareContrastiveTrainer(LayerAwareProgressiveCompressor(H, 8, num_layers=L), aware)
+def trainer(kind: str, num_views: int = 4, run_dir: Path | None = None) -> ContrastiveTrainer:
+    return make_trainer(kind, num_views, run_dir=run_dir, max_epochs=1)
 
 
 def lines_with(pattern: re.Pattern[str], *folders: str) -> list[str]:
@@ -122,22 +105,25 @@ def test_criterion_3_validation_and_metrics_are_k_view_aware() -> None:
     """Validation and metrics are K-view aware: all K(K-1)/2 pairs of views count."""
     z_views = torch.eye(4).repeat(3, 1, 1)  # three samples of four orthogonal views
     z_views[:, 1] = z_views[:, 0]  # one pair of six is alike
-    assert float(intra_sample_cosine_mean(z_views)) == pytest.approx(1 / 6)
+    assert float(kview.eval.intra_sample_cosine_mean(z_views)) == pytest.approx(1 / 6)
     source = MemorySource(num_views=8)
-    figures = evaluate(ProgressiveCompressor(H, 8), source, batch_size=16, loss_fn=SupConLoss())
-    assert figures.intra_inter_margin is not None
-    assert figures.n_samples == len(source)
+    encoder = ProgressiveCompressor(H, 8)
+    found = evaluate(encoder, source, batch_size=16, loss_fn=SupConLoss())
+    z_views = kview.eval.embed(encoder, source).z_views
+    assert found.n_samples == len(source)
+    assert found.intra_cos == pytest.approx(float(kview.eval.intra_sample_cosine_mean(z_views)))
+    assert found.intra_inter_margin == pytest.approx(float(kview.eval.intra_inter_margin(z_views)))
 
 
 @pytest.mark.parametrize("num_views", [2, 4, 8])
 @pytest.mark.parametrize("kind", KINDS)
 def test_criterion_4_smoke_for_k_2_4_8(kind: str, num_views: int) -> None:
-    """Smoke tests pass for at least K in {2, 4, 8}: train, validate, figures of both."""
+    """Smoke tests pass for at least K in {2, 4, 8}: train, validate, metrics of both."""
     source = MemorySource(num_views=num_views)
     epoch = trainer(kind, num_views).fit(source, source).history[-1]
-    for figure in ("loss", "intra_cos", "intra_inter_margin"):
+    for metric in ("loss", "intra_cos", "intra_inter_margin"):
         for side in ("train", "val"):
-            assert isinstance(getattr(epoch, f"{side}_{figure}"), float)
+            assert isinstance(getattr(epoch, f"{side}_{metric}"), float)
 
 
 def test_criterion_5_docs_and_examples_reflect_only_k_view_contracts() -> None:
@@ -287,11 +273,8 @@ def test_checklist_both_training_steps_take_views(kind: str, batch: KViewBatch) 
 
 
 def test_checklist_metric_names(tmp_path: Path) -> None:
-    """`trainer.py`: the minimal set of logged figures, by name."""
-    one = ContrastiveTrainer(
-        ProgressiveCompressor(H, 8), trainer("plain").config, run_dir=tmp_path / "run"
-    )
-    one.fit(MemorySource(), MemorySource(seed=1))
+    """`trainer.py`: the minimal set of logged metrics, by name."""
+    trainer("plain", run_dir=tmp_path / "run").fit(MemorySource(), MemorySource(seed=1))
     line = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])
     sides = [f"{side}_{name}" for side in ("train", "val") for name in ("loss", "intra_cos")]
     assert {*sides, "train_intra_inter_margin", "val_intra_inter_margin"} <= line.keys()
@@ -389,8 +372,8 @@ def test_metrics_retrieval_and_margin_generalize_to_k() -> None:
     """View retrieval (sample id) and the intra-vs-inter margin hold for any K."""
     samples = torch.nn.functional.one_hot(torch.arange(6), 8).float()
     z_views = samples[:, None].repeat(1, 4, 1)
-    assert float(view_retrieval_top1(z_views)) == 1.0
-    assert float(intra_inter_margin(z_views)) == pytest.approx(1.0)
+    assert float(kview.eval.view_retrieval_top1(z_views)) == 1.0
+    assert float(kview.eval.intra_inter_margin(z_views)) == pytest.approx(1.0)
 
 
 def test_memory_the_two_over_k_rule_is_documented() -> None:

@@ -14,12 +14,12 @@ from helpers.paths import EXAMPLES
 
 # In this process, where warnings are errors; and what it prints.
 SCRIPTS = {
-    "capture_tiny_model": "layers",
+    "capture_tiny_model": "layers (0, 1, 2, 3, 4), 32 train rows",
     "own_arrays": "40 rows, layers (4, 8, 12, 16, 20), H=64",
     "own_encoder": "the same embeddings, bit for bit",
     "own_evaluator": "class 1: 300 pairs of views",
     "plain_loop": "3 in input_length",
-    "ten_lines": "knn",
+    "ten_lines": "mahalanobis  AUROC 0.",
     "two_processes": "epoch 2",
 }
 # In a process of their own: Lightning warns, torchrun starts processes.

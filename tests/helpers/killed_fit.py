@@ -4,17 +4,9 @@ import sys
 import time
 from pathlib import Path
 
-import torch
-
 from helpers.sources import MemorySource
-from kview.train import (
-    ContrastiveTrainerConfig,
-    FitResult,
-    LayerAwareContrastiveTrainerConfig,
-    LayerAwareProgressiveCompressor,
-    ProgressiveCompressor,
-    train_contrastive,
-)
+from helpers.trainers import make_trainer
+from kview.train import FitResult
 
 
 class SlowSource(MemorySource):
@@ -32,21 +24,10 @@ class SlowSource(MemorySource):
 
 def fit(kind: str, folder: Path, *, seconds: float = 0.0, resume: bool = False) -> FitResult:
     """Trains with dropout, a val source and a checkpoint at every step."""
-    torch.manual_seed(0)
-    settings = {"batch_size": 8, "max_epochs": 4, "checkpoint_every_steps": 1, "accelerator": "cpu"}
-    if kind == "plain":
-        encoder = ProgressiveCompressor(16, 8, dropout=0.3)
-        config = ContrastiveTrainerConfig(**settings)
-    else:
-        encoder = LayerAwareProgressiveCompressor(16, 8, num_layers=8, dropout=0.3)
-        config = LayerAwareContrastiveTrainerConfig(**settings)
-    return train_contrastive(
-        encoder,
-        SlowSource(seconds),
-        MemorySource(16, seed=4),
-        config=config,
-        run_dir=folder,
-        resume_from=folder if resume else None,
+    settings = {"batch_size": 8, "max_epochs": 4, "checkpoint_every_steps": 1}
+    trainer = make_trainer(kind, dropout=0.3, run_dir=folder, **settings)
+    return trainer.fit(
+        SlowSource(seconds), MemorySource(16, seed=4), resume_from=folder if resume else None
     )
 
 

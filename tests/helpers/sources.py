@@ -47,10 +47,9 @@ class MemorySource:
         rank: int = 0,
         world_size: int = 1,
         shuffle: bool = True,
-        balanced: bool = False,
-        num_workers: int = 0,
-        pin_memory: bool = False,
+        **how: object,
     ) -> Iterator[KViewBatch]:
+        """What a `KViewSource` gives; balancing, workers and pinned memory change nothing here."""
         order = np.arange(len(self))
         if shuffle:
             order = np.random.default_rng((epoch, 1)).permutation(order)

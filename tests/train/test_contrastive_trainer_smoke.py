@@ -1,35 +1,20 @@
 """Both trainers, for several K: they train, validate, checkpoint and resume."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
 from helpers.sources import MemorySource
+from helpers.trainers import KINDS, make_trainer
 from kview.contracts import ConfigError, ContractError, KViewBatch
-from kview.train import (
-    ContrastiveTrainer,
-    ContrastiveTrainerConfig,
-    LayerAwareContrastiveTrainer,
-    LayerAwareContrastiveTrainerConfig,
-    LayerAwareProgressiveCompressor,
-    ProgressiveCompressor,
-    load_encoder,
-)
-
-KINDS = ["plain", "layer_aware"]
+from kview.train import ContrastiveTrainer, ContrastiveTrainerConfig, load_encoder
 
 
-def make(kind: str, num_views: int, run_dir=None, **settings):
-    torch.manual_seed(0)
-    settings = {"batch_size": 16, "max_epochs": 2, "accelerator": "cpu", **settings}
-    if kind == "plain":
-        config = ContrastiveTrainerConfig(num_views=num_views, **settings)
-        return ContrastiveTrainer(ProgressiveCompressor(16, 8), config, run_dir=run_dir)
-    config = LayerAwareContrastiveTrainerConfig(num_views=num_views, **settings)
-    encoder = LayerAwareProgressiveCompressor(16, 8, num_layers=8)
-    return LayerAwareContrastiveTrainer(encoder, config, run_dir=run_dir)
+def make(kind: str, num_views: int, run_dir: Path | None = None, **settings) -> ContrastiveTrainer:
+    return make_trainer(kind, num_views, run_dir=run_dir, **{"max_epochs": 2, **settings})
 
 
 def weights(trainer) -> list[torch.Tensor]:
@@ -118,14 +103,11 @@ def test_layer_aware_step_needs_view_indices():
 
 
 def test_trainers_refuse_each_others_encoders():
-    plain, aware = (
-        ProgressiveCompressor(16, 8),
-        LayerAwareProgressiveCompressor(16, 8, num_layers=8),
-    )
+    plain, aware = (make(kind, 4) for kind in KINDS)
     with pytest.raises(ConfigError, match="LayerAwareContrastiveTrainer"):
-        ContrastiveTrainer(aware, ContrastiveTrainerConfig())
+        type(plain)(aware.encoder, plain.config)
     with pytest.raises(ConfigError, match="takes no layer_idx"):
-        LayerAwareContrastiveTrainer(plain, LayerAwareContrastiveTrainerConfig())
+        type(aware)(plain.encoder, aware.config)
 
 
 def test_an_encoder_of_ones_own_trains_and_travels(tmp_path):
