@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on
         sys.exit(141)
     except (KViewError, OSError) as error:
-        fail(str(error))
+        fail("; ".join([str(error), *getattr(error, "__notes__", [])]))
     except KeyboardInterrupt:
         fail("interrupted", code=130)
 

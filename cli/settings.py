@@ -2,15 +2,15 @@
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal, Self
 
 from ..contracts import ConfigError
+from ..contracts.settings import Count, NotNegativeInt, Share, settings, settings_from
 from ..train import Conditioning, ContrastiveTrainerConfig, LayerAwareContrastiveTrainerConfig
-from ..train.typed import from_mapping, require_types
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class DataSettings:
     """Which rows and layers to train on."""
 
@@ -23,7 +23,7 @@ class DataSettings:
     split: Literal["two_way", "three_way", "none"] = "two_way"
     """two_way: 80 % train, 20 % test. three_way: an eighth of train becomes val. none: all test."""
 
-    split_seed: int | None = None
+    split_seed: NotNegativeInt | None = None
     """Seed of the split; None: the run's seed."""
 
     group_by: str | None = None
@@ -32,24 +32,21 @@ class DataSettings:
     relevant_layers: tuple[int, ...] | None = None
     """Model layer ids that views are drawn from; None: all of the store's."""
 
-    fixed_layer: int | None = None
+    fixed_layer: NotNegativeInt | None = None
     """Position in relevant_layers that is always the first view."""
 
-    pad_length: int | None = None
+    pad_length: Count | None = None
     """Response tokens kept, T; None: as many as the store holds."""
 
-    def __post_init__(self) -> None:
-        require_types(self)
 
-
-@dataclass(frozen=True, kw_only=True)
+@settings
 class EncoderSettings:
     """The encoder."""
 
-    embedding_dim: int = 128
+    embedding_dim: Count = 128
     """Size of an embedding, D."""
 
-    dropout: float = 0.1
+    dropout: Share = 0.1
     """Share of the hidden units dropped in training."""
 
     layer_aware: bool = False
@@ -61,14 +58,11 @@ class EncoderSettings:
     calibrate: bool = True
     """Measure each layer's mean and scale before the first step (layer-aware only)."""
 
-    calibration_batches: int | None = None
+    calibration_batches: Count | None = None
     """Batches to measure on; None: one whole epoch (layer-aware only)."""
 
-    def __post_init__(self) -> None:
-        require_types(self)
 
-
-@dataclass(frozen=True, kw_only=True)
+@settings
 class RunSettings:
     """Everything that decides a run.
 
@@ -116,23 +110,12 @@ class RunSettings:
         """The settings that a config.json holds.
 
         Raises:
-            ConfigError: a key is no setting.
+            ConfigError: a key is no setting, or a value is wrong.
         """
-        known = {f.name for f in dataclasses.fields(cls)}
         if not isinstance(values, Mapping) or "store" not in values:
             raise ConfigError(
                 "this config.json names no store: its run was trained from Python, and is "
                 "evaluated from there (kview.eval.evaluate_detection)"
             )
-        unknown = set(values) - known - {"kview", "fingerprint"}
-        if unknown:
-            raise ConfigError(f"unknown settings {', '.join(sorted(unknown))} in config.json")
-        data = values.get("data", {})
-        if isinstance(data, Mapping) and isinstance(data.get("relevant_layers"), list):
-            data = {**data, "relevant_layers": tuple(data["relevant_layers"])}
-        return cls(
-            store=values["store"],
-            data=from_mapping(DataSettings, data, "data"),
-            encoder=from_mapping(EncoderSettings, values.get("encoder", {}), "encoder"),
-            trainer=ContrastiveTrainerConfig.from_dict(values.get("trainer", {})),
-        )
+        noted = ("kview", "fingerprint")  # what the recorder writes beside the settings
+        return settings_from(cls, {n: v for n, v in values.items() if n not in noted})

@@ -1,27 +1,26 @@
 """The SupCon loss, encoders and resumable trainers."""
 
-from .chunked import StepOutput
 from .config import ContrastiveTrainerConfig, LayerAwareContrastiveTrainerConfig
 from .encoders.layer_aware import Conditioning, LayerAwareProgressiveCompressor
-from .encoders.layer_statistics import Calibration, measure_layers
+from .encoders.layer_statistics import LayerStatistics, measure_layers
 from .encoders.progressive import ProgressiveCompressor
 from .encoders.weights_file import load_encoder, save_encoder
 from .loss.supcon import SupConLoss, supcon_loss
-from .results import EpochFigures, FitResult
+from .results import EpochMetrics, FitResult, StepOutput
 from .run.folder import RunFolder
 from .train_encoder import make_trainer, train_contrastive
 from .trainer import ContrastiveTrainer, LayerAwareContrastiveTrainer
 
 __all__ = [
-    "Calibration",
     "Conditioning",
     "ContrastiveTrainer",
     "ContrastiveTrainerConfig",
-    "EpochFigures",
+    "EpochMetrics",
     "FitResult",
     "LayerAwareContrastiveTrainer",
     "LayerAwareContrastiveTrainerConfig",
     "LayerAwareProgressiveCompressor",
+    "LayerStatistics",
     "ProgressiveCompressor",
     "RunFolder",
     "StepOutput",

@@ -1,29 +1,11 @@
-"""What a training step gives, and how it encodes in chunks."""
-
-from dataclasses import dataclass
+"""A training step's forward pass a few views at a time, for a memory peak of one chunk."""
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from ..contracts import ContractError, FlatViews, KViewBatch, ViewEncoder, Violation
-from ..contracts.contract import Contract, build_unchecked
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class StepOutput(Contract):
-    """What a training step gives.
-
-    Attributes:
-        loss: the loss of the batch, over all processes; `backward` goes through it.
-        metrics: `intra_cos` and, for two samples or more, `intra_inter_margin`, over all processes.
-        num_samples: samples in the batch, over all processes.
-    """
-
-    loss: Float[Tensor, ""]
-    metrics: dict[str, float]
-    num_samples: int
+from ..contracts import FlatViews, KViewBatch, ViewEncoder
+from ..contracts.contract import build_unchecked
 
 
 def encode_in_chunks(encoder: ViewEncoder, batch: KViewBatch, chunk_views: int) -> Tensor:
@@ -49,24 +31,6 @@ def encode_in_chunks(encoder: ViewEncoder, batch: KViewBatch, chunk_views: int) 
     starts = range(0, batch.num_views, chunk_views)
     parts = [checkpoint(encode, first, use_reentrant=False) for first in starts]
     return torch.cat(parts, dim=1)  # (B, K, D)
-
-
-def require_finite(z_views: Tensor, batch: KViewBatch, where: str) -> None:
-    """Refuses embeddings that are NaN or infinite.
-
-    Raises:
-        ContractError: naming the step and the samples.
-    """
-    finite = z_views.detach().isfinite().flatten(1).all(dim=1)
-    if not bool(finite.all()):
-        bad = [key for key, ok in zip(batch.hashkey, finite.tolist(), strict=True) if not ok]
-        violation = Violation(("z_views",), "not finite", "finite embeddings", f"samples {bad[:5]}")
-        raise ContractError(
-            f"{where}: the encoder gave NaN or infinite embeddings for {len(bad)} of {len(batch)} "
-            f"samples, the first {bad[:5]}; look at their activations with kview verify, or lower "
-            "lr or set clip_norm",
-            (violation,),
-        )
 
 
 def _some_views(batch: KViewBatch, first: int, last: int) -> FlatViews:

@@ -2,11 +2,19 @@
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field
 
 from ..contracts import ConfigError
-from .typed import from_mapping, require_types
+from ..contracts.settings import (
+    Count,
+    NotNegative,
+    NotNegativeInt,
+    Positive,
+    settings,
+    settings_from,
+)
 
 Monitor = Literal["val_loss", "val_intra_cos", "val_intra_inter_margin", "train_loss"]
 
@@ -19,63 +27,71 @@ OPERATIONAL = frozenset(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class ContrastiveTrainerConfig:
     """Settings of a contrastive run.
 
     Raises:
         ConfigError: a value is out of range, or cannot take effect beside the others.
+
+    Example:
+        >>> from kview.train import ContrastiveTrainerConfig
+        >>> ContrastiveTrainerConfig(num_views=6, temperature=1).temperature
+        1.0
+        >>> ContrastiveTrainerConfig(num_views=4, train_forward_chunk_views=4)
+        Traceback (most recent call last):
+        kview.contracts.errors.ConfigError: train_forward_chunk_views=4 has no effect unless ...
     """
 
-    num_views: int = 4
-    """Views a sample, K >= 2: how many layers of a response are contrasted at once."""
+    num_views: Annotated[int, Field(ge=2)] = 4
+    """Views per sample, K >= 2: how many layers of a response are contrasted at once."""
 
     view_sampling_with_replacement: bool = False
     """Draw views with replacement, so that a layer may come twice."""
 
-    batch_size: int = 64
-    """Samples a step, B, over all processes; a step encodes B*K views."""
+    batch_size: Count = 64
+    """Samples per step, B, over all processes; a step encodes B*K views."""
 
-    max_epochs: int = 20
+    max_epochs: Count = 20
     """Passes over the training rows."""
 
-    lr: float = 1e-3
+    lr: Positive = 1e-3
     """Peak learning rate of AdamW."""
 
-    weight_decay: float = 1e-2
+    weight_decay: NotNegative = 1e-2
     """Decoupled weight decay of AdamW."""
 
     lr_schedule: Literal["constant", "cosine"] = "cosine"
     """What the learning rate does after the warm-up: stays, or falls to `min_lr` as a cosine."""
 
-    min_lr: float = 0.0
+    min_lr: NotNegative = 0.0
     """Where the cosine ends."""
 
-    warmup_steps: int = 0
+    warmup_steps: NotNegativeInt = 0
     """Optimiser steps over which the learning rate rises from zero."""
 
-    temperature: float = 0.2
+    temperature: Positive = 0.2
     """Temperature tau of the loss."""
 
-    base_temperature: float | None = None
+    base_temperature: Positive | None = None
     """The loss is scaled by temperature / base_temperature; None: by one."""
 
-    same_sample_weight: float = 1.0
+    same_sample_weight: NotNegative = 1.0
     """Weight of the pairs of views of one sample among the positives."""
 
-    same_class_weight: float = 1.0
+    same_class_weight: NotNegative = 1.0
     """Weight of the pairs of views of two samples with one label among the positives."""
 
     use_labels: bool = True
     """Whether samples with one label attract each other; False is SimCLR over K views."""
 
-    train_forward_chunk_views: int | None = None
+    train_forward_chunk_views: Count | None = None
     """Encode this many views of each sample at a time, recomputing them in the backward pass."""
 
-    accumulate_steps: int = 1
-    """Batches a optimiser step; each keeps a contrast set of its own, so it is another loss."""
+    accumulate_steps: Count = 1
+    """Batches per optimiser step; each keeps a contrast set of its own, so it is another loss."""
 
-    clip_norm: float | None = None
+    clip_norm: Positive | None = None
     """Largest norm of the gradient; None: not clipped."""
 
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true"
@@ -88,27 +104,27 @@ class ContrastiveTrainerConfig:
     """Draw the classes evenly; an epoch keeps its number of samples."""
 
     monitor: Monitor | None = None
-    """Figure that chooses the best checkpoint; None: val_loss if there is a val source."""
+    """Metric that chooses the best checkpoint; None: val_loss if there is a val source."""
 
-    early_stopping_patience: int | None = None
+    early_stopping_patience: Count | None = None
     """Stop after this many epochs in which `monitor` has not improved; None: never."""
 
-    seed: int = 42
+    seed: NotNegativeInt = 42
     """Seed of the order, of dropout and of whatever else is random in training."""
 
-    checkpoint_every_steps: int | None = None
+    checkpoint_every_steps: Count | None = None
     """Write checkpoints/last.ckpt every so many optimiser steps; None: after each epoch only."""
 
-    snapshot_every_epochs: int | None = None
+    snapshot_every_epochs: Count | None = None
     """Keep a checkpoint of its own every so many epochs; None: none."""
 
-    keep_snapshots: int | None = None
+    keep_snapshots: Count | None = None
     """How many of the newest snapshots to keep; None: all."""
 
     tensorboard: bool = False
-    """Log every epoch's figures for TensorBoard too, into the run's folder (needs tensorboardX)."""
+    """Log every epoch's metrics for TensorBoard too, into the run's folder (needs tensorboardX)."""
 
-    num_workers: int = 0
+    num_workers: NotNegativeInt = 0
     """Workers that read ahead: threads for a store, processes for a dataset of your own."""
 
     pin_memory: bool = False
@@ -117,42 +133,11 @@ class ContrastiveTrainerConfig:
     accelerator: str = "auto"
     """Device, in Fabric's words: auto, cpu, cuda, mps."""
 
-    devices: int = 1
+    devices: Count = 1
     """Processes on this machine; under torchrun its own number counts."""
 
     def __post_init__(self) -> None:
-        require_types(self)
-        at_least = {
-            "num_views": 2,
-            "batch_size": 1,
-            "max_epochs": 1,
-            "warmup_steps": 0,
-            "accumulate_steps": 1,
-            "train_forward_chunk_views": 1,
-            "early_stopping_patience": 1,
-            "checkpoint_every_steps": 1,
-            "snapshot_every_epochs": 1,
-            "keep_snapshots": 1,
-            "num_workers": 0,
-            "devices": 1,
-            "seed": 0,
-        }
-        for name, least in at_least.items():
-            value = getattr(self, name)
-            _require(value is None or value >= least, f"{name}={value} must be at least {least}")
-        for name in ("lr", "temperature", "base_temperature", "clip_norm"):
-            value = getattr(self, name)
-            _require(value is None or value > 0, f"{name}={value} must be greater than 0")
-        for name in ("weight_decay", "min_lr", "same_sample_weight", "same_class_weight"):
-            value = getattr(self, name)
-            _require(value >= 0, f"{name}={value} must not be negative")
-        self._require_effect()
-
-    def _require_effect(self) -> None:
-        chunk, weights = (
-            self.train_forward_chunk_views,
-            (self.same_sample_weight, self.same_class_weight),
-        )
+        chunk = self.train_forward_chunk_views
         _require(
             chunk is None or chunk < self.num_views,
             f"train_forward_chunk_views={chunk} has no effect unless it is below "
@@ -174,7 +159,8 @@ class ContrastiveTrainerConfig:
             "keep_snapshots has no effect without snapshot_every_epochs; set both or neither",
         )
         _require(
-            any(weights), "same_sample_weight and same_class_weight are both 0: nothing attracts"
+            self.same_sample_weight > 0 or self.same_class_weight > 0,
+            "same_sample_weight and same_class_weight are both 0: nothing attracts",
         )
         _require(
             self.use_labels or self.same_class_weight == 1.0,
@@ -182,38 +168,44 @@ class ContrastiveTrainerConfig:
         )
 
     @classmethod
-    def from_dict(cls, settings: Mapping[str, Any]) -> Self:
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Builds a config from a mapping such as a run's config.json holds.
 
         Raises:
             ConfigError: a key is no setting, or a value is wrong.
         """
-        return from_mapping(cls, settings, cls.__name__)
+        return settings_from(cls, values)
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON values."""
         return dataclasses.asdict(self)
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class LayerAwareContrastiveTrainerConfig(ContrastiveTrainerConfig):
-    """Settings of a contrastive run whose encoder is told each view's layer."""
+    """Settings of a contrastive run whose encoder is told each view's layer.
+
+    Raises:
+        ConfigError: a value is out of range, or cannot take effect beside the others.
+
+    Example:
+        >>> from kview.train import LayerAwareContrastiveTrainerConfig
+        >>> config = LayerAwareContrastiveTrainerConfig(calibration_batches=8)
+        >>> LayerAwareContrastiveTrainerConfig.from_dict(config.to_dict()) == config
+        True
+    """
 
     calibrate: bool = True
     """Measure each layer's mean and scale on the training rows before the first step."""
 
-    calibration_batches: int | None = None
+    calibration_batches: Count | None = None
     """Batches to measure on; None: one whole epoch."""
 
     def __post_init__(self) -> None:
-        ContrastiveTrainerConfig.__post_init__(self)
-        batches = self.calibration_batches
+        super().__post_init__()
         _require(
-            batches is None or batches >= 1, f"calibration_batches={batches} must be at least 1"
-        )
-        _require(
-            self.calibrate or batches is None,
-            f"calibration_batches={batches} has no effect with calibrate=False",
+            self.calibrate or self.calibration_batches is None,
+            f"calibration_batches={self.calibration_batches} has no effect with calibrate=False",
         )
 
 

@@ -7,8 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
-from .chunked import StepOutput
-from .results import EpochFigures
+from .results import EpochMetrics, StepOutput
 
 
 class Progress:
@@ -61,16 +60,16 @@ class Progress:
             self._task, advance=1, loss=f"{float(output.loss.detach()):.4f}", rate=rate
         )
 
-    def figures(self, figures: EpochFigures) -> None:
+    def epoch_done(self, metrics: EpochMetrics) -> None:
         """An epoch is done."""
         shown = {
-            "loss": figures.train_loss,
-            "intra cos": figures.train_intra_cos,
-            "margin": figures.train_intra_inter_margin,
-            "val loss": figures.val_loss,
-            "val margin": figures.val_intra_inter_margin,
+            "loss": metrics.train_loss,
+            "intra cos": metrics.train_intra_cos,
+            "margin": metrics.train_intra_inter_margin,
+            "val loss": metrics.val_loss,
+            "val margin": metrics.val_intra_inter_margin,
         }
         text = "  ".join(
             f"{name} {value:.4f}" for name, value in shown.items() if value is not None
         )
-        self._console.print(f"epoch {figures.epoch + 1:>3}  {text}", highlight=False)
+        self._console.print(f"epoch {metrics.epoch + 1:>3}  {text}", highlight=False)

@@ -1,12 +1,30 @@
-"""A run's figures: an epoch's line, the sums behind it, and what a fit gives."""
+"""What training gives: a step's output, the sums behind an epoch, its line, and a fit's result."""
 
 from dataclasses import dataclass
 
-from .chunked import StepOutput
+from jaxtyping import Float
+from torch import Tensor
+
+from ..contracts import Contract
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class StepOutput(Contract):
+    """What a training step gives.
+
+    Attributes:
+        loss: the loss of the batch, over all processes; `backward` goes through it.
+        metrics: `intra_cos` and, for two samples or more, `intra_inter_margin`, over all processes.
+        num_samples: samples in the batch, over all processes.
+    """
+
+    loss: Float[Tensor, ""]
+    metrics: dict[str, float]
+    num_samples: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EpochFigures:
+class EpochMetrics:
     """One line of metrics.jsonl.
 
     Attributes:
@@ -36,18 +54,18 @@ class FitResult:
     """What a fit gives.
 
     Attributes:
-        history: the figures of every epoch; those before a resume too, where the run has a folder.
+        history: the metrics of every epoch; those before a resume too, where the run has a folder.
         best_epoch: the epoch that `monitor` chose, or the last one.
         stopped_early: whether patience ran out before `max_epochs`.
     """
 
-    history: tuple[EpochFigures, ...]
+    history: tuple[EpochMetrics, ...]
     best_epoch: int
     stopped_early: bool
 
 
 @dataclass(slots=True)
-class Running:
+class RunningSums:
     """Sums over an epoch's steps, for means weighted by samples."""
 
     samples: int = 0
@@ -66,9 +84,9 @@ class Running:
             self.margin += n * output.metrics["intra_inter_margin"]
             self.margin_samples += n
 
-    def figures(self, epoch: int, lr: float) -> EpochFigures:
-        """The epoch's train figures."""
-        return EpochFigures(
+    def metrics(self, epoch: int, lr: float) -> EpochMetrics:
+        """The epoch's metrics on the training rows."""
+        return EpochMetrics(
             epoch=epoch,
             lr=lr,
             train_loss=self.loss / self.samples,

@@ -47,7 +47,7 @@ def train_contrastive(
         config: the settings; their class chooses the trainer.
         sub_batch_size: samples that the source is read in at a time, joined to `config.batch_size`,
             over which the loss runs; it must divide it. None: read whole batches.
-        run_dir: folder for checkpoints, figures and weights; None keeps nothing on disk.
+        run_dir: folder for checkpoints, metrics and weights; None keeps nothing on disk.
         resume_from: a run folder or a checkpoint to go on from.
         settings: what config.json is to hold; None for the config.
         progress: show a progress bar.
@@ -55,6 +55,23 @@ def train_contrastive(
     Raises:
         ConfigError: settings, encoder and sources do not go together.
         CheckpointError: the checkpoint is damaged, or of another config or other data.
+
+    Example:
+        >>> import tempfile
+        >>> from kview.data import ActivationDataset, ActivationStore, write_synthetic_store
+        >>> from kview.train import ContrastiveTrainerConfig, ProgressiveCompressor
+        >>> from kview.train import load_encoder, train_contrastive
+        >>> config = ContrastiveTrainerConfig(max_epochs=2, accelerator="cpu")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_synthetic_store(
+        ...         f"{folder}/s", num_rows=64, num_layers=6, hidden_size=16, max_tokens=3)
+        ...     with ActivationStore.open(f"{folder}/s") as store:
+        ...         source = ActivationDataset(store, num_views=4)
+        ...         encoder = ProgressiveCompressor(16, 8)
+        ...         result = train_contrastive(encoder, source, config=config, run_dir=folder)
+        ...     encoder = load_encoder(folder)
+        >>> [epoch.epoch for epoch in result.history]
+        [0, 1]
     """
     source = train_source
     if sub_batch_size is not None:

@@ -1,9 +1,10 @@
 """The two trainers: they own the step; the loop around it is in `loop`."""
 
+import copy
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.distributed as dist
@@ -12,39 +13,56 @@ from torch import Tensor, nn
 from ..contracts import (
     ConfigError,
     ContractError,
+    Encoder,
     KViewBatch,
     KViewSource,
     ViewEncoder,
-    Violation,
     ZViews,
     boundary,
 )
-from ..eval import KViewMetrics, sample_ids
-from .chunked import StepOutput, encode_in_chunks, require_finite
+from ..contracts.views import sample_ids
+from ..eval import KViewMetrics
+from .chunked import encode_in_chunks
 from .config import ContrastiveTrainerConfig, LayerAwareContrastiveTrainerConfig
 from .encoders.layer_aware import LayerAwareProgressiveCompressor
-from .encoders.layer_statistics import Calibration
+from .encoders.layer_statistics import LayerStatistics
 from .loop import Loop
 from .loss.gather import is_distributed
 from .loss.supcon import SupConLoss
-from .results import FitResult
+from .results import FitResult, StepOutput
 from .run.folder import RunFolder
 
 
 class ContrastiveTrainer:
-    """Trains an encoder on K views a sample with the supervised contrastive loss.
+    """Trains an encoder on K views per sample with the supervised contrastive loss.
 
     Args:
         encoder: a module x (M, T, H), optionally with `token_mask`, -> (M, D).
         config: the settings.
-        run_dir: folder for checkpoints, figures and weights; None keeps nothing on disk.
+        run_dir: folder for checkpoints, metrics and weights; None keeps nothing on disk.
         settings: what config.json is to hold; None for the config.
 
     Raises:
         ConfigError: the encoder asks for `layer_idx`, which this trainer has not.
+
+    Example:
+        >>> import torch
+        >>> from kview.contracts import KViewBatch
+        >>> from kview.train import (
+        ...     ContrastiveTrainer, ContrastiveTrainerConfig, ProgressiveCompressor)
+        >>> config = ContrastiveTrainerConfig(num_views=3)
+        >>> trainer = ContrastiveTrainer(ProgressiveCompressor(16, 8), config)
+        >>> batch = KViewBatch(
+        ...     hashkey=["a", "b"], halu=torch.tensor([0.0, 1]), input_length=torch.tensor([9, 7]),
+        ...     views_activations=torch.randn(2, 3, 5, 16))
+        >>> output = trainer.training_step(batch)
+        >>> output.loss.backward()
+        >>> sorted(output.metrics)
+        ['intra_cos', 'intra_inter_margin']
     """
 
-    config: ContrastiveTrainerConfig
+    takes_layers: ClassVar[bool] = False
+    """Whether the encoder is told each view's layer."""
 
     def __init__(
         self,
@@ -55,14 +73,21 @@ class ContrastiveTrainer:
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.encoder = encoder
-        self.settings = {"trainer": config.to_dict()} if settings is None else settings
         self.config = config
+        self.settings = {"trainer": config.to_dict()} if settings is None else settings
         self.folder = None if run_dir is None else RunFolder(run_dir)
         self.loss_fn = _loss(config, across_processes=True)
         self.val_loss_fn = _loss(config, across_processes=False)
         self.views = ViewEncoder(encoder)
-        self.where = "training_step"
-        self._require_fitting_encoder()
+        if ("layer_idx" in self.views.keywords) != self.takes_layers:
+            takes, other = (
+                ("no layer_idx", ContrastiveTrainer)
+                if self.takes_layers
+                else ("layer_idx", LayerAwareContrastiveTrainer)
+            )
+            raise ConfigError(
+                f"{type(encoder).__name__} takes {takes}; train it with {other.__name__}"
+            )
 
     @boundary
     def training_step(self, batch: KViewBatch) -> StepOutput:
@@ -72,12 +97,12 @@ class ContrastiveTrainer:
             batch: this process's samples, K = config.num_views, on the encoder's device.
 
         Raises:
-            ContractError: the batch breaks its contract or has another K, or the encoder's
-                embeddings are not finite.
+            ContractError: the batch breaks its contract, has another K or not the `view_indices`
+                that are needed, or the encoder's embeddings are not finite.
         """
         self._require_views(batch)
         z_views = self._encode(batch)  # (B, K, D)
-        require_finite(z_views, batch, self.where)
+        _require_finite(z_views, batch)
         loss = self.loss_fn(
             z_views,
             batch.halu if self.config.use_labels else None,
@@ -89,11 +114,11 @@ class ContrastiveTrainer:
             state = metrics.state
             dist.all_reduce(state)
             metrics = KViewMetrics(state, num_views=batch.num_views)
-        figures = metrics.compute()
-        named = {"intra_cos": figures.intra_cos}
-        if figures.intra_inter_margin is not None:
-            named["intra_inter_margin"] = figures.intra_inter_margin
-        return StepOutput(loss=loss, metrics=named, num_samples=figures.n_samples)
+        found = metrics.compute()
+        named = {"intra_cos": found.intra_cos}
+        if found.intra_inter_margin is not None:
+            named["intra_inter_margin"] = found.intra_inter_margin
+        return StepOutput(loss=loss, metrics=named, num_samples=found.n_samples)
 
     def fit(
         self,
@@ -107,7 +132,7 @@ class ContrastiveTrainer:
 
         Args:
             train_source: the training rows.
-            val_source: rows for the validation figures and for choosing the best epoch.
+            val_source: rows for the validation metrics and for choosing the best epoch.
             resume_from: a run folder or a checkpoint to go on from. On the CPU the end has the same
                 bits as that of a run that was never interrupted.
             progress: show a progress bar.
@@ -116,16 +141,32 @@ class ContrastiveTrainer:
             ConfigError: the sources disagree with the config, or a setting needs what is not there.
             CheckpointError: the checkpoint is damaged, or of another config or other data.
         """
-        return Loop(self, train_source, val_source, progress).run(
-            None if resume_from is None else Path(resume_from)
+        loop = Loop(
+            self,
+            self.config,
+            train_source,
+            val_source,
+            folder=self.folder,
+            settings=self.settings,
+            progress=progress,
         )
+        return loop.run(None if resume_from is None else Path(resume_from))
 
     def prepare(self, train_source: KViewSource) -> None:
         """Called once by a fresh fit, before the first step."""
 
-    def use(self, module: Callable[..., Tensor], source: KViewSource) -> None:
-        """Encodes through a wrapped form of the encoder from here on, for a source's layers."""
-        self.views = ViewEncoder(self.encoder, layer_ids=source.layer_ids, module=module)
+    def through(
+        self, module: Encoder, layer_ids: Sequence[int]
+    ) -> Callable[[KViewBatch], StepOutput]:
+        """`training_step`, encoding through a wrapped form of the encoder.
+
+        Args:
+            module: takes what the encoder takes.
+            layer_ids: the model's layer ids at the positions that `view_indices` name.
+        """
+        wrapped = copy.copy(self)
+        wrapped.views = ViewEncoder(self.encoder, layer_ids=layer_ids, module=module)
+        return wrapped.training_step
 
     def _encode(self, batch: KViewBatch) -> ZViews:
         chunk = self.config.train_forward_chunk_views
@@ -134,21 +175,15 @@ class ContrastiveTrainer:
         return encode_in_chunks(self.views, batch, chunk)
 
     def _require_views(self, batch: KViewBatch) -> None:
-        if batch.num_views != self.config.num_views:
-            violation = Violation(
-                ("views_activations",),
-                "axis K",
-                f"K = num_views = {self.config.num_views} of the config",
-                f"K = {batch.num_views}",
+        asked, given = self.config.num_views, batch.num_views
+        if given != asked:
+            rule = f"K = num_views = {asked} of the config"
+            raise ContractError.of(
+                "training_step", "views_activations", "axis K", rule, f"K = {given}"
             )
-            raise ContractError(f"training_step: {violation}", (violation,))
-
-    def _require_fitting_encoder(self) -> None:
-        if "layer_idx" in self.views.keywords:
-            raise ConfigError(
-                f"{type(self.encoder).__name__} takes layer_idx; train it with "
-                "LayerAwareContrastiveTrainer"
-            )
+        if self.takes_layers and batch.view_indices is None:
+            rule = "Int (B, K), for the encoder must know each view's layer"
+            raise ContractError.of("training_step", "view_indices", "missing", rule, "None")
 
 
 class LayerAwareContrastiveTrainer(ContrastiveTrainer):
@@ -160,12 +195,33 @@ class LayerAwareContrastiveTrainer(ContrastiveTrainer):
     Args:
         encoder: a module x (M, T, H), `layer_idx` (M,), optionally `token_mask` (M, T), -> (M, D).
         config: the settings.
-        run_dir: folder for checkpoints, figures and weights; None keeps nothing on disk.
+        run_dir: folder for checkpoints, metrics and weights; None keeps nothing on disk.
         settings: what config.json is to hold; None for the config.
 
     Raises:
         ConfigError: the encoder takes no `layer_idx`, or cannot be calibrated as asked.
+
+    Attributes:
+        layer_statistics: what was measured; None before, and after a resume.
+
+    Example:
+        >>> import tempfile
+        >>> from kview.data import ActivationDataset, ActivationStore, write_synthetic_store
+        >>> from kview.train import (LayerAwareContrastiveTrainer,
+        ...     LayerAwareContrastiveTrainerConfig, LayerAwareProgressiveCompressor)
+        >>> encoder = LayerAwareProgressiveCompressor(16, 8, num_layers=6)
+        >>> config = LayerAwareContrastiveTrainerConfig(max_epochs=1, accelerator="cpu")
+        >>> trainer = LayerAwareContrastiveTrainer(encoder, config)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_synthetic_store(
+        ...         f"{folder}/s", num_rows=64, num_layers=6, hidden_size=16, max_tokens=3)
+        ...     with ActivationStore.open(f"{folder}/s") as store:
+        ...         result = trainer.fit(ActivationDataset(store, num_views=4))
+        >>> len(result.history), trainer.layer_statistics.layer_ids
+        (1, (0, 1, 2, 3, 4, 5))
     """
+
+    takes_layers = True
 
     def __init__(
         self,
@@ -178,7 +234,7 @@ class LayerAwareContrastiveTrainer(ContrastiveTrainer):
         super().__init__(encoder, config, run_dir=run_dir, settings=settings)
         self.calibrates = config.calibrate
         self.calibration_batches = config.calibration_batches
-        self.calibration: Calibration | None = None
+        self.layer_statistics: LayerStatistics | None = None
 
     def prepare(self, train_source: KViewSource) -> None:
         """Calibrates the encoder on the first epoch's batches."""
@@ -193,26 +249,9 @@ class LayerAwareContrastiveTrainer(ContrastiveTrainer):
         batches = train_source.batches(
             epoch=0, batch_size=self.config.batch_size, num_workers=self.config.num_workers
         )
-        self.calibration = encoder.calibrate(
+        self.layer_statistics = encoder.calibrate(
             batches, max_batches=self.calibration_batches, layer_ids=train_source.layer_ids
         )
-
-    def _require_views(self, batch: KViewBatch) -> None:
-        super()._require_views(batch)
-        if batch.view_indices is None:
-            violation = Violation(("view_indices",), "missing", "Int (B, K)", "None")
-            raise ContractError(
-                "training_step: view_indices is None, and a layer-aware encoder must know each "
-                "view's layer",
-                (violation,),
-            )
-
-    def _require_fitting_encoder(self) -> None:
-        if "layer_idx" not in self.views.keywords:
-            raise ConfigError(
-                f"{type(self.encoder).__name__} takes no layer_idx; train it with "
-                "ContrastiveTrainer"
-            )
 
 
 def _loss(config: ContrastiveTrainerConfig, *, across_processes: bool) -> SupConLoss:
@@ -223,3 +262,17 @@ def _loss(config: ContrastiveTrainerConfig, *, across_processes: bool) -> SupCon
         same_class_weight=config.same_class_weight,
         across_processes=across_processes,
     )
+
+
+def _require_finite(z_views: Tensor, batch: KViewBatch) -> None:
+    finite = z_views.detach().isfinite().flatten(1).all(dim=1).tolist()
+    if not all(finite):
+        bad = [key for key, ok in zip(batch.hashkey, finite, strict=True) if not ok]
+        raise ContractError.of(
+            "training_step",
+            "z_views",
+            "not finite",
+            "finite embeddings (look at the activations with kview verify, lower lr, or set "
+            "clip_norm)",
+            f"NaN or infinity for {len(bad)} of {len(batch)} samples, the first {bad[:5]}",
+        )

@@ -11,21 +11,23 @@ from kview.train import ContrastiveTrainerConfig, LayerAwareContrastiveTrainerCo
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"num_views": 1}, "num_views=1 must be at least 2"),
-        ({"batch_size": 0}, "batch_size=0 must be at least 1"),
-        ({"max_epochs": 0}, "max_epochs=0 must be at least 1"),
-        ({"lr": 0.0}, "lr=0.0 must be greater than 0"),
-        ({"temperature": -1.0}, "temperature=-1.0 must be greater than 0"),
-        ({"clip_norm": 0.0}, "clip_norm=0.0 must be greater than 0"),
-        ({"weight_decay": -0.1}, "weight_decay=-0.1 must not be negative"),
+        ({"num_views": 1}, "num_views=1 should be greater than or equal to 2"),
+        ({"batch_size": 0}, "batch_size=0 should be greater than or equal to 1"),
+        ({"max_epochs": 0}, "max_epochs=0 should be greater than or equal to 1"),
+        ({"lr": 0.0}, "lr=0.0 should be greater than 0"),
+        ({"temperature": -1.0}, "temperature=-1.0 should be greater than 0"),
+        ({"clip_norm": 0.0}, "clip_norm=0.0 should be greater than 0"),
+        ({"weight_decay": -0.1}, "weight_decay=-0.1 should be greater than or equal to 0"),
         ({"num_views": 4, "train_forward_chunk_views": 4}, "has no effect unless it is below"),
         ({"lr_schedule": "constant", "min_lr": 1e-5}, "no effect with lr_schedule='constant'"),
         ({"min_lr": 1.0}, "min_lr=1.0 exceeds lr=0.001"),
         ({"keep_snapshots": 2}, "no effect without snapshot_every_epochs"),
         ({"same_sample_weight": 0.0, "same_class_weight": 0.0}, "both 0"),
-        ({"batch_size": 2.5}, "batch_size=2.5 is not what it takes: int"),
-        ({"lr_schedule": "linear"}, "lr_schedule='linear' is not what it takes"),
-        ({"monitor": "train_los"}, "monitor='train_los' is not what it takes"),
+        ({"batch_size": 2.5}, "batch_size=2.5 should be a valid integer"),
+        ({"lr_schedule": "linear"}, "lr_schedule='linear' should be 'constant' or 'cosine'"),
+        ({"monitor": "train_los"}, "monitor='train_los' should be 'val_loss', "),
+        ({"use_labels": 1}, "use_labels=1 should be a valid boolean"),
+        ({"temperature": float("inf")}, "temperature=inf should be a finite number"),
         ({"snapshot_every_epochs": 99}, "no effect in max_epochs=20"),
         ({"use_labels": False, "same_class_weight": 2.0}, "no effect with use_labels=False"),
     ],
@@ -49,8 +51,15 @@ def test_a_config_comes_back_from_its_dict(kind):
 
 
 def test_unknown_keys_are_refused():
-    with pytest.raises(ConfigError, match="unknown settings learning_rate"):
+    with pytest.raises(ConfigError, match="learning_rate is no setting; known are num_views, "):
         ContrastiveTrainerConfig.from_dict({"learning_rate": 1e-3})
+
+
+def test_an_int_will_do_as_a_float():
+    config = ContrastiveTrainerConfig(temperature=1, same_class_weight=2, lr=1)
+    assert config.to_dict()["temperature"] == 1.0
+    assert all(type(v) is float for v in (config.temperature, config.same_class_weight, config.lr))
+    assert ContrastiveTrainerConfig.from_dict({"temperature": 1, "lr": 1}).temperature == 1.0
 
 
 def test_a_config_cannot_be_changed():

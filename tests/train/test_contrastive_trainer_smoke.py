@@ -87,12 +87,23 @@ def test_a_batch_of_another_k_is_refused():
         trainer.training_step(batch)
 
 
-def test_non_finite_embeddings_name_the_step_and_the_samples():
+def test_non_finite_embeddings_name_the_samples_and_the_step():
     trainer = make("plain", 4, max_epochs=1)
     source = MemorySource()
     source.x[7] = float("nan")
-    with pytest.raises(ContractError, match=r"epoch 0 step \d.*key-0-7"):
+    batches = list(source.batches(epoch=0, batch_size=16))
+    (step,) = [n for n, batch in enumerate(batches) if "key-0-7" in batch.hashkey]
+    words = rf"z_views: not finite: .* 1 of {len(batches[step])} samples, the first \['key-0-7'\]"
+    with pytest.raises(ContractError, match=words) as refused:
         trainer.fit(source)
+    assert refused.value.__notes__ == [f"in epoch 0, step {step}"]
+
+
+def test_a_fit_leaves_the_trainers_own_step_as_it_was():
+    trainer = make("plain", 4, max_epochs=1)
+    before = dict(vars(trainer))
+    trainer.fit(MemorySource())
+    assert vars(trainer) == before
 
 
 def test_layer_aware_step_needs_view_indices():

@@ -1,15 +1,18 @@
 """`LayerAwareProgressiveCompressor`: an encoder that knows which layer a view is of."""
 
+import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
+from pydantic import Field
 from torch import Tensor, nn
 
-from ...contracts import ConfigError, ContractError, KViewBatch, Violation, boundary, current_level
-from .layer_statistics import Calibration, measure_layers
-from .progressive import ProgressiveCompressor, check_input_dim
+from ...contracts import ConfigError, ContractError, KViewBatch, boundary, current_level
+from ...contracts.settings import settings
+from .layer_statistics import LayerStatistics, measure_layers
+from .progressive import CompressorSettings, ProgressiveCompressor, check_input_dim
 
 Conditioning = Literal["film_in", "film_out", "film_both", "positional", "concatenate"]
 """Where the layer enters: scale and shift of the tokens, of the embedding, or of both (FiLM, Perez
@@ -19,6 +22,18 @@ _LAYER_DIM = 32
 """Size of the vector that is learned for each layer."""
 
 
+@settings
+class LayerAwareSettings(CompressorSettings):
+    """The settings of a layer-aware compressor, in its words."""
+
+    layer_ids: Annotated[tuple[int, ...], Field(min_length=1)]
+    conditioning: Conditioning | None = "film_in"
+
+    def __post_init__(self) -> None:
+        if len(set(self.layer_ids)) < len(self.layer_ids):
+            raise ConfigError(f"layer_ids={list(self.layer_ids)} must name no layer twice")
+
+
 class LayerAwareProgressiveCompressor(nn.Module):
     """A `ProgressiveCompressor` over tokens standardised per layer, conditioned on the layer.
 
@@ -26,7 +41,7 @@ class LayerAwareProgressiveCompressor(nn.Module):
 
     Args:
         input_dim: H, the hidden size of the language model.
-        embedding_dim: D, the size of the embedding.
+        embedding_dim: D, the size of an embedding.
         layer_ids: the model's layer ids that it is for; a position among them is a `layer_idx`.
         num_layers: short for layer_ids 0 to num_layers - 1; give one of the two.
         conditioning: see `Conditioning`; None leaves the standardisation alone.
@@ -34,6 +49,14 @@ class LayerAwareProgressiveCompressor(nn.Module):
 
     Raises:
         ConfigError: a setting is out of its range, or the layers are given twice, repeat, or miss.
+
+    Example:
+        >>> import torch
+        >>> from kview.train import LayerAwareProgressiveCompressor
+        >>> encoder = LayerAwareProgressiveCompressor(64, 8, layer_ids=[4, 8, 12])
+        >>> x = torch.randn(6, 5, 64)  # six views of five tokens
+        >>> encoder(x, layer_idx=torch.tensor([0, 1, 2, 0, 1, 2])).shape
+        torch.Size([6, 8])
     """
 
     def __init__(
@@ -47,12 +70,14 @@ class LayerAwareProgressiveCompressor(nn.Module):
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        if conditioning is not None and conditioning not in get_args(Conditioning):
-            known = ", ".join(get_args(Conditioning))
-            raise ConfigError(f"conditioning={conditioning!r} must be None or one of {known}")
-        self.input_dim = input_dim
-        self.layer_ids = _layer_ids(layer_ids, num_layers)
-        self.conditioning: Conditioning | None = conditioning
+        self.settings = LayerAwareSettings(
+            input_dim=input_dim,
+            embedding_dim=embedding_dim,
+            dropout=dropout,
+            layer_ids=_layer_ids(layer_ids, num_layers),
+            conditioning=conditioning,
+        )
+        self.layer_ids = self.settings.layer_ids
         count = len(self.layer_ids)
         extra = _LAYER_DIM if conditioning == "concatenate" else 0
         self.compressor = ProgressiveCompressor(input_dim + extra, embedding_dim, dropout=dropout)
@@ -74,13 +99,7 @@ class LayerAwareProgressiveCompressor(nn.Module):
     @property
     def config(self) -> dict[str, object]:
         """The arguments that make another of its kind; JSON values."""
-        return {
-            "input_dim": self.input_dim,
-            "embedding_dim": self.compressor.embedding_dim,
-            "layer_ids": list(self.layer_ids),
-            "conditioning": self.conditioning,
-            "dropout": self.compressor.dropout,
-        }
+        return {**dataclasses.asdict(self.settings), "layer_ids": list(self.layer_ids)}
 
     @boundary
     def forward(
@@ -104,7 +123,7 @@ class LayerAwareProgressiveCompressor(nn.Module):
             ContractError: a shape is wrong, H is not `input_dim`, or a `layer_idx` is out of range
                 (looked at on the CPU; elsewhere at level `full`, for it waits for the device).
         """
-        check_input_dim(x, self.input_dim)
+        check_input_dim(x, self.settings.input_dim)
         self._check_range(layer_idx)
         x = (x - self.mean[layer_idx, None]) / self.std[layer_idx, None]  # (M, T, H)
         if self.vectors is None:
@@ -114,7 +133,7 @@ class LayerAwareProgressiveCompressor(nn.Module):
             x = self.film_in(x, layer)
         elif self.shift is not None:
             x = x + self.shift(layer)
-        elif self.conditioning == "concatenate":
+        elif self.settings.conditioning == "concatenate":
             x = torch.cat([x, layer.expand(-1, x.shape[1], -1)], dim=-1)
         z = self.compressor(x, token_mask=token_mask)[:, None]  # (M, 1, D)
         return (z if self.film_out is None else self.film_out(z, layer))[:, 0]
@@ -125,7 +144,7 @@ class LayerAwareProgressiveCompressor(nn.Module):
         *,
         max_batches: int | None = None,
         layer_ids: Sequence[int] | None = None,
-    ) -> Calibration:
+    ) -> LayerStatistics:
         """Sets each layer's mean, deviation and norm to those of the batches' real tokens.
 
         Args:
@@ -150,12 +169,9 @@ class LayerAwareProgressiveCompressor(nn.Module):
             )
         found = measure_layers(batches, given, max_batches=max_batches)
         order = [given.index(i) for i in self.layer_ids]
-        statistics = Calibration(
+        statistics = LayerStatistics(
             layer_ids=self.layer_ids,
-            count=found.count[order],
-            mean=found.mean[order],
-            std=found.std[order],
-            norm=found.norm[order],
+            **{n: getattr(found, n)[order] for n in ("count", "mean", "std", "norm")},
         )
         self.mean.copy_(statistics.mean)
         self.std.copy_(torch.where(statistics.std > 0, statistics.std, 1))
@@ -168,9 +184,8 @@ class LayerAwareProgressiveCompressor(nn.Module):
         if layer_idx.device.type == "cpu" or current_level() == "full":
             low, high = (int(i) for i in torch.aminmax(layer_idx))
             if low < 0 or high >= len(self.layer_ids):
-                expected = f"0 to {len(self.layer_ids) - 1}, positions in {list(self.layer_ids)}"
-                violation = Violation(("layer_idx",), "range", expected, f"{low} to {high}")
-                raise ContractError(f"encoder: {violation}", (violation,))
+                rule = f"0 to {len(self.layer_ids) - 1}, positions in {list(self.layer_ids)}"
+                raise ContractError.of("encoder", "layer_idx", "range", rule, f"{low} to {high}")
 
 
 class FiLM(nn.Module):
@@ -198,7 +213,4 @@ def _layer_ids(layer_ids: Sequence[int] | None, num_layers: int | None) -> tuple
             f"give layer_ids or num_layers, one of them (layer_ids={layer_ids}, "
             f"num_layers={num_layers})"
         )
-    ids = tuple(range(num_layers or 0)) if layer_ids is None else tuple(int(i) for i in layer_ids)
-    if not ids or len(set(ids)) < len(ids):
-        raise ConfigError(f"layer_ids={list(ids)} must name at least one layer, and none twice")
-    return ids
+    return tuple(range(num_layers or 0)) if layer_ids is None else tuple(map(int, layer_ids))

@@ -7,11 +7,11 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from ...contracts import ConfigError, ContractError, KViewBatch, Violation, boundary
+from ...contracts import ConfigError, ContractError, KViewBatch, boundary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Calibration:
+class LayerStatistics:
     """What the real tokens of each layer look like; float64, on the CPU.
 
     Attributes:
@@ -29,7 +29,7 @@ class Calibration:
     norm: Tensor
 
     def __str__(self) -> str:
-        """A line a layer: tokens, norm, and the mean deviation of a dimension."""
+        """A line per layer: tokens, norm, and the mean deviation of a dimension."""
         return "\n".join(
             f"layer {layer}: {int(self.count[i])} tokens, norm {self.norm[i]:.4g}, "
             f"deviation {self.std[i].mean():.4g}"
@@ -39,7 +39,7 @@ class Calibration:
 
 def measure_layers(
     batches: Iterable[KViewBatch], layer_ids: Sequence[int], *, max_batches: int | None = None
-) -> Calibration:
+) -> LayerStatistics:
     """The statistics of `views_activations`, per layer, over the real tokens.
 
     Batches are merged by the pairwise update of Chan, Golub and LeVeque (1983), eq. 2.1, in
@@ -66,8 +66,10 @@ def measure_layers(
     if moments is None or unseen:
         missing = f"layers {unseen}" if unseen else "any layer"
         expected = "a token of every layer (more rows, a larger K, or calibrate=False)"
-        raise _error("view_indices", "unseen layer", expected, f"none of {missing}")
-    return Calibration(
+        raise ContractError.of(
+            "measure_layers", "view_indices", "unseen layer", expected, f"none of {missing}"
+        )
+    return LayerStatistics(
         layer_ids=tuple(layer_ids),
         count=moments.count.long(),
         mean=moments.mean,
@@ -91,12 +93,18 @@ class _Moments:
         flat = batch.flatten()
         num_layers, hidden_size = self.mean.shape
         if flat.layer_idx is None:
-            raise _error("view_indices", "missing", "the layer of every view", "None")
-        if flat.x.shape[-1] != hidden_size:
-            raise _error("views_activations", "size of H", f"{hidden_size}", f"{flat.x.shape[-1]}")
+            raise ContractError.of(
+                "measure_layers", "view_indices", "missing", "the layer of every view", "None"
+            )
+        if (H := flat.x.shape[-1]) != hidden_size:
+            raise ContractError.of(
+                "measure_layers", "views_activations", "size of H", f"{hidden_size}", f"{H}"
+            )
         for layer in flat.layer_idx.unique().tolist():
             if not 0 <= layer < num_layers:
-                raise _error("view_indices", "range", f"0 to {num_layers - 1}", f"{layer}")
+                raise ContractError.of(
+                    "measure_layers", "view_indices", "range", f"0 to {num_layers - 1}", f"{layer}"
+                )
             of_layer = flat.layer_idx == layer
             x = flat.x[of_layer]
             tokens = x.flatten(0, 1) if flat.token_mask is None else x[flat.token_mask[of_layer]]
@@ -112,8 +120,3 @@ class _Moments:
         self.mean[layer] += delta * (added / total)
         self.norms[layer] += torch.linalg.vector_norm(tokens, dim=1).sum()
         self.count[layer] = total
-
-
-def _error(field: str, rule: str, expected: str, got: str) -> ContractError:
-    violation = Violation((field,), rule, expected, got)
-    return ContractError(f"measure_layers: {violation}", (violation,))

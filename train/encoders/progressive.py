@@ -1,12 +1,23 @@
 """`ProgressiveCompressor`: the plain encoder of one view."""
 
+import dataclasses
 from itertools import pairwise
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from ...contracts import ConfigError, ContractError, Violation, boundary
+from ...contracts import ContractError, boundary
+from ...contracts.settings import Count, Share, settings
+
+
+@settings
+class CompressorSettings:
+    """The settings of a compressor, in its words."""
+
+    input_dim: Count
+    embedding_dim: Count = 128
+    dropout: Share = 0.1
 
 
 class ProgressiveCompressor(nn.Module):
@@ -18,23 +29,25 @@ class ProgressiveCompressor(nn.Module):
 
     Args:
         input_dim: H, the hidden size of the language model.
-        embedding_dim: D, the size of the embedding.
+        embedding_dim: D, the size of an embedding.
         dropout: probability of dropping a feature while training.
 
     Raises:
         ConfigError: a size is not positive, or the probability is outside [0, 1).
+
+    Example:
+        >>> import torch
+        >>> from kview.train import ProgressiveCompressor
+        >>> encoder = ProgressiveCompressor(input_dim=64, embedding_dim=8)
+        >>> encoder(torch.randn(6, 5, 64)).shape  # six views of five tokens
+        torch.Size([6, 8])
     """
 
     def __init__(self, input_dim: int, embedding_dim: int = 128, *, dropout: float = 0.1) -> None:
         super().__init__()
-        for name, size in {"input_dim": input_dim, "embedding_dim": embedding_dim}.items():
-            if size < 1:
-                raise ConfigError(f"{name}={size} must be at least 1")
-        if not 0 <= dropout < 1:
-            raise ConfigError(f"dropout={dropout} must be at least 0 and below 1")
-        self.input_dim = input_dim
-        self.embedding_dim = embedding_dim
-        self.dropout = dropout
+        self.settings = CompressorSettings(
+            input_dim=input_dim, embedding_dim=embedding_dim, dropout=dropout
+        )
         widths = halving_widths(input_dim, embedding_dim)
         steps: list[nn.Module] = [nn.LayerNorm(input_dim)]
         for before, after in pairwise(widths):
@@ -45,11 +58,7 @@ class ProgressiveCompressor(nn.Module):
     @property
     def config(self) -> dict[str, object]:
         """The arguments that make another of its kind; JSON values."""
-        return {
-            "input_dim": self.input_dim,
-            "embedding_dim": self.embedding_dim,
-            "dropout": self.dropout,
-        }
+        return dataclasses.asdict(self.settings)
 
     @boundary
     def forward(
@@ -67,7 +76,7 @@ class ProgressiveCompressor(nn.Module):
         Raises:
             ContractError: a shape is wrong, or H is not `input_dim`.
         """
-        check_input_dim(x, self.input_dim)
+        check_input_dim(x, self.settings.input_dim)
         return self.project(pool_tokens(self.tokens(x), token_mask))
 
 
@@ -91,7 +100,5 @@ def pool_tokens(x: Tensor, token_mask: Tensor | None) -> Tensor:
 def check_input_dim(x: Tensor, input_dim: int) -> None:
     """Raises a ContractError where the activations are not of the encoder's hidden size."""
     if x.shape[-1] != input_dim:
-        violation = Violation(("x",), "size of H", f"input_dim={input_dim}", f"{x.shape[-1]}")
-        raise ContractError(
-            f"encoder: {violation}; make the encoder with input_dim={x.shape[-1]}", (violation,)
-        )
+        way_out = f"input_dim={input_dim} (or make the encoder with input_dim={x.shape[-1]})"
+        raise ContractError.of("encoder", "x", "size of H", way_out, f"{x.shape[-1]}")

@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch import nn
 
 from ...contracts import CheckpointError
-from ..run.checkpoint import write_atomically
+from ...contracts.atomic_file import write_atomically
 from .layer_aware import LayerAwareProgressiveCompressor
 from .progressive import ProgressiveCompressor
 
@@ -31,7 +31,7 @@ def save_encoder(encoder: nn.Module, path: str | os.PathLike[str]) -> None:
 
     Args:
         encoder: where it has a `config`, a dict of JSON values, that is kept with it.
-        path: the file, by custom named `encoder.safetensors`.
+        path: the file, by custom `encoder.safetensors`.
     """
     described = {
         "format": _FORMAT,
@@ -56,6 +56,16 @@ def load_encoder(
 
     Raises:
         CheckpointError: the file is missing, damaged, not an encoder's, or of another class.
+
+    Example:
+        >>> import torch, tempfile
+        >>> from kview.train import ProgressiveCompressor, load_encoder, save_encoder
+        >>> encoder = ProgressiveCompressor(16, 4).eval()
+        >>> x = torch.randn(3, 5, 16)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_encoder(encoder, f"{folder}/encoder.safetensors")
+        ...     torch.equal(load_encoder(folder)(x), encoder(x))
+        True
     """
     path = Path(path)
     if path.is_dir():

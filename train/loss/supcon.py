@@ -12,19 +12,30 @@ which is L_out of Khosla et al., "Supervised Contrastive Learning" (2020), eq. 2
 How it is computed without anything of size (M, M) stands in `supcon_kernel`.
 """
 
-import math
 from typing import Annotated
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ...contracts import IGNORE_LABEL, ConfigError, ZViews, boundary
-from ...contracts.checking.axes import AtLeast
+from ...contracts import IGNORE_LABEL, AtLeast, ZViews, boundary
+from ...contracts.settings import NotNegative, Positive, settings
 from .gather import gather_samples
 from .supcon_kernel import supcon_kernel
 
 _Labels = Float[Tensor, " B"] | Int[Tensor, " B"]
+
+
+@settings
+class SupConSettings:
+    """The settings of the loss, in the words of `supcon_loss`."""
+
+    temperature: Positive = 0.07
+    base_temperature: Positive | None = None
+    same_sample_weight: NotNegative = 1.0
+    same_class_weight: NotNegative = 1.0
+    ignore_label: int = IGNORE_LABEL
+    normalize: bool = True
 
 
 @boundary
@@ -63,8 +74,25 @@ def supcon_loss(
         ContractError: a shape is wrong, one id has unlike labels, no view has a positive, or a
             zero vector is to be normalised. NaN and infinity are passed on as NaN.
         ConfigError: a temperature is not positive, or a weight is negative.
+
+    Example:
+        >>> import torch
+        >>> from kview.train import supcon_loss
+        >>> z_views = torch.eye(4)[:, None].expand(-1, 3, -1)  # equal views, orthogonal samples
+        >>> supcon_loss(z_views, temperature=0.5)
+        tensor(1.1688)
+        >>> supcon_loss(z_views, torch.tensor([0, 0, 1, 1]), temperature=0.5)
+        tensor(2.3688)
     """
-    _check_settings(temperature, base_temperature, same_sample_weight, same_class_weight)
+    if not torch.compiler.is_compiling():  # where boundaries, too, step aside
+        SupConSettings(
+            temperature=temperature,
+            base_temperature=base_temperature,
+            same_sample_weight=same_sample_weight,
+            same_class_weight=same_class_weight,
+            ignore_label=ignore_label,
+            normalize=normalize,
+        )
     z = z_views.flatten(0, 1)  # (M, D)
     if z.dtype != torch.float64:
         z = z.float()
@@ -73,9 +101,8 @@ def supcon_loss(
         labels,
         sample_ids,
         num_views=z_views.shape[1],
-        temperature=float(temperature),
-        same_sample_weight=float(same_sample_weight),
-        same_class_weight=float(same_class_weight),
+        temperature=temperature,
+        weights=(same_sample_weight, same_class_weight),
         ignore_label=ignore_label,
         normalize=normalize,
     )
@@ -92,6 +119,15 @@ class SupConLoss(nn.Module):
             that loss. Without a process group it makes no difference.
 
     The others are as in `supcon_loss`.
+
+    Example:
+        >>> import torch
+        >>> from kview.train import SupConLoss
+        >>> loss_fn = SupConLoss(temperature=0.2, same_class_weight=2)
+        >>> z_views = torch.randn(8, 4, 16, requires_grad=True)
+        >>> loss_fn(z_views, torch.arange(8) % 2).backward()
+        >>> z_views.grad.shape
+        torch.Size([8, 4, 16])
     """
 
     def __init__(
@@ -106,13 +142,14 @@ class SupConLoss(nn.Module):
         across_processes: bool = False,
     ) -> None:
         super().__init__()
-        _check_settings(temperature, base_temperature, same_sample_weight, same_class_weight)
-        self.temperature = temperature
-        self.base_temperature = base_temperature
-        self.same_sample_weight = same_sample_weight
-        self.same_class_weight = same_class_weight
-        self.ignore_label = ignore_label
-        self.normalize = normalize
+        self.settings = SupConSettings(
+            temperature=temperature,
+            base_temperature=base_temperature,
+            same_sample_weight=same_sample_weight,
+            same_class_weight=same_class_weight,
+            ignore_label=ignore_label,
+            normalize=normalize,
+        )
         self.across_processes = across_processes
 
     @boundary
@@ -126,38 +163,8 @@ class SupConLoss(nn.Module):
         """See `supcon_loss`."""
         if self.across_processes:
             z_views, labels, sample_ids = gather_samples(z_views, labels, sample_ids)
-        return supcon_loss(
-            z_views,
-            labels,
-            sample_ids=sample_ids,
-            temperature=self.temperature,
-            base_temperature=self.base_temperature,
-            same_sample_weight=self.same_sample_weight,
-            same_class_weight=self.same_class_weight,
-            ignore_label=self.ignore_label,
-            normalize=self.normalize,
-        )
+        return supcon_loss(z_views, labels, sample_ids=sample_ids, **vars(self.settings))
 
     def extra_repr(self) -> str:
         """The settings, for the module's repr."""
-        return (
-            f"temperature={self.temperature}, base_temperature={self.base_temperature}, "
-            f"same_sample_weight={self.same_sample_weight}, "
-            f"same_class_weight={self.same_class_weight}, across_processes={self.across_processes}"
-        )
-
-
-def _check_settings(
-    temperature: float,
-    base_temperature: float | None,
-    same_sample_weight: float,
-    same_class_weight: float,
-) -> None:
-    temperatures = {"temperature": temperature, "base_temperature": base_temperature}
-    weights = {"same_sample_weight": same_sample_weight, "same_class_weight": same_class_weight}
-    for name, value in temperatures.items():
-        if value is not None and not 0 < value < math.inf:
-            raise ConfigError(f"{name}={value} must be above 0 and finite; 0.07 is usual")
-    for name, value in weights.items():
-        if not 0 <= value < math.inf:
-            raise ConfigError(f"{name}={value} must be 0 or more and finite")
+        return f"{self.settings}, across_processes={self.across_processes}"

@@ -12,14 +12,14 @@ a tile serves its rows and its columns. With g_i = dL/dL_i, Pool the sum above, 
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ...contracts import ContractError, Violation
+from ...contracts import ContractError
 
 _TILE = 512
 """Rows and columns of a tile: large enough for the matrix product, small enough for the cache."""
@@ -34,23 +34,21 @@ def supcon_kernel(
     sample_ids: Tensor | None,
     num_views: int,
     temperature: float,
-    same_sample_weight: float,
-    same_class_weight: float,
+    weights: Sequence[float],
     ignore_label: int,
     normalize: bool,
 ) -> tuple[Tensor, Tensor]:
     """The mean of L_i (), and the log-sum-exp of every row (M,)."""
-    weights = (same_sample_weight, same_class_weight)
     positives = _positives(z, labels, sample_ids, num_views, weights, ignore_label)
     total = positives.total()
     valid = total > 0
     if not valid.any():
-        raise _error(
+        raise ContractError.of(
+            "supcon_loss",
             ("labels", "sample_ids"),
             "no positive pair",
             "a view of the same sample or class, with a weight above 0, for at least one view",
-            f"none with same_sample_weight={same_sample_weight}, "
-            f"same_class_weight={same_class_weight}",
+            "none with same_sample_weight={}, same_class_weight={}".format(*weights),
         )
     if normalize:
         z = _unit(z)[0]
@@ -69,13 +67,11 @@ def _supcon_backward(
     sample_ids: Tensor | None,
     num_views: int,
     temperature: float,
-    same_sample_weight: float,
-    same_class_weight: float,
+    weights: Sequence[float],
     ignore_label: int,
     normalize: bool,
 ) -> Tensor:
     """The gradient with respect to z, (M, D)."""
-    weights = (same_sample_weight, same_class_weight)
     positives = _positives(z, labels, sample_ids, num_views, weights, ignore_label)
     total = positives.total()
     valid = total > 0
@@ -160,7 +156,7 @@ def _positives(
     labels: Tensor | None,
     sample_ids: Tensor | None,
     num_views: int,
-    weights: tuple[float, float],
+    weights: Sequence[float],
     ignore_label: int,
 ) -> _Positives:
     B = z.shape[0] // num_views
@@ -171,7 +167,7 @@ def _positives(
     klass, known = None, torch.zeros(B, dtype=torch.bool, device=z.device)
     if labels is not None:
         if sample_ids is not None:
-            _one_label_a_sample(sample, labels, sample_ids)
+            _one_label_per_sample(sample, labels, sample_ids)
         klass = torch.unique(labels, return_inverse=True)[1].repeat_interleave(num_views)
         known = labels != ignore_label
     sample = sample.repeat_interleave(num_views)
@@ -179,12 +175,13 @@ def _positives(
     return _Positives(B, sample, klass, own, other)
 
 
-def _one_label_a_sample(sample: Tensor, labels: Tensor, sample_ids: Tensor) -> None:
+def _one_label_per_sample(sample: Tensor, labels: Tensor, sample_ids: Tensor) -> None:
     first = torch.zeros_like(labels).scatter_(0, sample, labels)  # some row's label of each sample
     unlike = first[sample] != labels
     if unlike.any():
         ids = sample_ids[unlike].unique().tolist()
-        raise _error(
+        raise ContractError.of(
+            "supcon_loss",
             ("sample_ids", "labels"),
             "labels of one id",
             "one label for all rows of a sample",
@@ -197,8 +194,9 @@ def _unit(z: Tensor) -> tuple[Tensor, Tensor]:
     largest = z.abs().amax(1, keepdim=True)  # divided by first: squares of 1e20 overflow float32
     if (largest == 0).any():
         rows = (largest[:, 0] == 0).nonzero()[:, 0].tolist()
-        raise _error(
-            ("z_views",),
+        raise ContractError.of(
+            "supcon_loss",
+            "z_views",
             "zero vector",
             "embeddings that have a direction (or normalize=False)",
             f"{len(rows)} without, the first at flattened view {rows[0]}",
@@ -243,8 +241,3 @@ def _logsumexp_gradient(z: Tensor, lse: Tensor, share: Tensor, temperature: floa
         if rows != columns:
             grad[columns].addmm_(p.T, z[rows])
     return grad
-
-
-def _error(fields: tuple[str, ...], rule: str, expected: str, got: str) -> ContractError:
-    violation = Violation(fields, rule, expected, got)
-    return ContractError(f"supcon_loss: {violation}", (violation,))

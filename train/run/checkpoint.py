@@ -1,16 +1,16 @@
 """Checkpoints that are whole or not there, and that hold plain values and tensors only."""
 
-import os
 import pickle
 import struct
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 
 from ...contracts import CheckpointError
+from ...contracts.atomic_file import write_atomically
 
 _UNREADABLE = (
     *(RuntimeError, EOFError, ValueError, OSError, LookupError, TypeError, AttributeError),
@@ -25,35 +25,6 @@ KEYS = frozenset(
     )
 )
 """What a checkpoint holds."""
-
-
-def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Replaces a file in one step: written aside, synced, renamed.
-
-    Args:
-        path: the file.
-        write: called with the open binary file that will take its place.
-    """
-    aside = path.with_name(f".{path.name}.tmp")
-    try:
-        with aside.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes renames in a folder last through a power cut, where the system can."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
@@ -81,11 +52,35 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
-def differing(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
-    """The settings in which two configs differ, as `name: here X, in the checkpoint Y`."""
-    names = sorted(set(ours) | set(theirs))
+def differing(
+    ours: Mapping[str, Any], theirs: Mapping[str, Any], *, free: Set[str] = frozenset()
+) -> list[str]:
+    """Where two mappings differ outside of `free`, as `name: here X, in the checkpoint Y`."""
     return [
         f"{n}: here {ours.get(n, 'absent')!r}, in the checkpoint {theirs.get(n, 'absent')!r}"
-        for n in names
+        for n in sorted((set(ours) | set(theirs)) - free)
         if ours.get(n) != theirs.get(n) or (n in ours) != (n in theirs)
     ]
+
+
+def require_same_run(
+    state: Mapping[str, Any], identity: Mapping[str, Mapping[str, Any]], *, free: Set[str]
+) -> None:
+    """Refuses a checkpoint of another run.
+
+    Args:
+        state: the checkpoint.
+        identity: this run's `config`, `encoder` and `fingerprint`.
+        free: the settings in which the two may differ.
+
+    Raises:
+        CheckpointError: naming what differs.
+    """
+    unlike = differing(identity["config"], state["config"], free=free)
+    for name in ("fingerprint", "encoder"):
+        unlike += differing(identity[name], state[name])
+    if unlike:
+        raise CheckpointError(
+            f"the checkpoint is of another run: {'; '.join(unlike)}; resume with the settings "
+            "and the data it was made with, or start a new run"
+        )

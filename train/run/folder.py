@@ -1,4 +1,4 @@
-"""The run folder: where a run's config, figures, checkpoints and weights lie."""
+"""The run folder: where a run's config, metrics, checkpoints and weights lie."""
 
 import json
 import os
@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from ...contracts import CheckpointError
-from .checkpoint import write_atomically
+from ...contracts.atomic_file import write_atomically
+from ..encoders.weights_file import ENCODER_FILE
 
 
 class RunFolder:
     """Paths and small files of one run.
 
-    `metrics.jsonl` has a line an epoch and is the same for every run with the same config and data;
-    wall-clock figures lie beside it in `timings.jsonl`.
+    `metrics.jsonl` has a line per epoch, and is the same for every run with one config and one
+    data; wall-clock times lie beside it in `timings.jsonl`.
 
     Args:
         path: the folder; made when something is first written.
@@ -28,7 +29,7 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
         self.last = self.checkpoints / "last.ckpt"
         self.best = self.checkpoints / "best.ckpt"
-        self.encoder = self.path / "encoder.safetensors"
+        self.encoder = self.path / ENCODER_FILE
         self.evaluation = self.path / "evaluation.json"
 
     def write_config(self, config: Mapping[str, Any]) -> None:

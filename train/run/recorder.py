@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,8 @@ from torch import nn
 from ...contracts import CheckpointError, ConfigError
 from ..config import OPERATIONAL, ContrastiveTrainerConfig
 from ..encoders.weights_file import save_encoder
-from ..results import EpochFigures, Running
-from .checkpoint import differing, load_checkpoint, save_checkpoint
+from ..results import EpochMetrics, RunningSums
+from .checkpoint import differing, load_checkpoint, require_same_run, save_checkpoint
 from .folder import RunFolder, append_line, cut_to
 
 logger = logging.getLogger(__name__)
@@ -30,9 +30,10 @@ class Position:
         epoch: epochs done.
         step: batches done in the epoch under way.
         global_step: optimiser steps done.
-        best_loss: best value of the monitored figure, negated where more is better.
+        best_loss: best value of the monitored metric, negated where more is better.
         best_epoch: the epoch it came from, -1 before the first.
         metrics_bytes: size of metrics.jsonl.
+        running: sums over the steps of the epoch under way.
     """
 
     epoch: int = 0
@@ -41,10 +42,11 @@ class Position:
     best_loss: float = float("inf")
     best_epoch: int = -1
     metrics_bytes: int = 0
+    running: RunningSums = field(default_factory=RunningSums)
 
 
-class Keeper:
-    """Keeps a run's figures, checkpoints and weights; does nothing where there is no folder.
+class Recorder:
+    """Keeps a run's metrics, checkpoints and weights; does nothing where there is no folder.
 
     Args:
         folder: the run's folder, or None.
@@ -65,8 +67,16 @@ class Keeper:
         settings: Mapping[str, Any],
     ) -> None:
         self.folder, self.fabric, self.encoder = folder, fabric, encoder
-        self.config, self.fingerprint = config, dict(fingerprint)
-        self.settings = {"kview": version("kview"), **settings, "fingerprint": self.fingerprint}
+        self.config = config
+        self.settings = {"kview": version("kview"), **settings, "fingerprint": dict(fingerprint)}
+        self.identity = {
+            "config": config.to_dict(),
+            # the encoder's class and, where it has one, its config
+            "encoder": {"class": type(encoder).__name__, **getattr(encoder, "config", {})},
+            "fingerprint": dict(fingerprint),
+        }
+        # what changes the last bits of a result without being a setting
+        self.machine = {"num_threads": torch.get_num_threads(), "world_size": fabric.world_size}
 
     def start(self, resume_from: Path | None) -> dict[str, Any] | None:
         """Readies the folder; gives the checkpoint to go on from, or None to begin.
@@ -78,7 +88,9 @@ class Keeper:
         path = _checkpoint_in(resume_from) if resume_from else None
         state = load_checkpoint(path) if path else None
         if state is not None:
-            self._require_same_run(state)
+            require_same_run(state, self.identity, free=self._free_settings())
+            for change in differing(self.machine, {name: state[name] for name in self.machine}):
+                logger.warning("the resumed run may differ in its last bits: %s", change)
         if self.folder is None:
             return state
         if resume_from is None and self.folder.last.exists():
@@ -97,36 +109,38 @@ class Keeper:
         self.fabric.barrier()
         return state
 
-    def history(self) -> list[EpochFigures]:
-        """The figures of the epochs behind."""
+    def history(self) -> list[EpochMetrics]:
+        """The metrics of the epochs behind."""
         lines = [] if self.folder is None else self.folder.read_metrics()
-        return [EpochFigures(**line) for line in lines]
+        return [EpochMetrics(**line) for line in lines]
 
-    def note_epoch(self, at: Position, figures: EpochFigures, timing: Mapping[str, float]) -> None:
+    def note_epoch(self, at: Position, metrics: EpochMetrics, timing: Mapping[str, float]) -> None:
         """Appends an epoch's lines; `at` learns the new size of metrics.jsonl."""
         if self.folder is not None and self.fabric.is_global_zero:
-            at.metrics_bytes = append_line(self.folder.metrics, dataclasses.asdict(figures))
+            at.metrics_bytes = append_line(self.folder.metrics, dataclasses.asdict(metrics))
             append_line(self.folder.timings, timing)
 
-    def save_last(self, optimizer: Any, at: Position, running: Running) -> None:
+    def save_last(self, optimizer: Any, at: Position) -> None:
         """Replaces checkpoints/last.ckpt."""
         if self.folder is not None:
-            self._save(self.folder.last, optimizer, at, running)
+            self._save(self.folder.last, optimizer, at)
 
-    def save_best(self, optimizer: Any, at: Position, running: Running) -> None:
-        """Replaces checkpoints/best.ckpt."""
-        if self.folder is not None:
-            self._save(self.folder.best, optimizer, at, running)
+    def save_epoch(self, optimizer: Any, at: Position, *, improved: bool) -> None:
+        """Writes the checkpoints that are due after an epoch, best.ckpt where it `improved`.
 
-    def save_snapshot(self, optimizer: Any, at: Position, running: Running) -> None:
-        """Writes a checkpoint of the epoch, and deletes those beyond `keep_snapshots`."""
+        Snapshots beyond `keep_snapshots` are deleted.
+        """
         if self.folder is None:
             return
-        self._save(self.folder.snapshot(at.epoch), optimizer, at, running)
-        keep = self.config.keep_snapshots
-        if keep is not None and self.fabric.is_global_zero:
-            for old in self.folder.snapshots()[:-keep]:
-                old.unlink()
+        every, keep = self.config.snapshot_every_epochs, self.config.keep_snapshots
+        if improved:
+            self._save(self.folder.best, optimizer, at)
+        if every and at.epoch % every == 0:
+            self._save(self.folder.snapshot(at.epoch), optimizer, at)
+            if keep is not None and self.fabric.is_global_zero:
+                for old in self.folder.snapshots()[:-keep]:
+                    old.unlink()
+        self._save(self.folder.last, optimizer, at)
 
     def export(self, best: bool) -> None:
         """Writes encoder.safetensors: the best epoch's weights, or the last step's."""
@@ -138,7 +152,7 @@ class Keeper:
         save_encoder(self.encoder, self.folder.encoder)
         self.encoder.load_state_dict(last)
 
-    def restore(self, state: Mapping[str, Any], optimizer: Any) -> tuple[Position, Running]:
+    def restore(self, state: Mapping[str, Any], optimizer: Any) -> Position:
         """Puts weights, optimiser and loss scaler back; gives where the run was.
 
         Raises:
@@ -152,10 +166,10 @@ class Keeper:
         scaler = self._scaler()
         if scaler is not None and state["scaler_state_dict"] is not None:
             scaler.load_state_dict(state["scaler_state_dict"])
-        position = Position(**{f.name: state[f.name] for f in dataclasses.fields(Position)})
-        return position, Running(**state["running"])
+        values = {f.name: state[f.name] for f in dataclasses.fields(Position)}
+        return Position(**{**values, "running": RunningSums(**state["running"])})
 
-    def _save(self, path: Path, optimizer: Any, at: Position, running: Running) -> None:
+    def _save(self, path: Path, optimizer: Any, at: Position) -> None:
         if self.fabric.is_global_zero:
             scaler = self._scaler()
             state = {
@@ -163,45 +177,20 @@ class Keeper:
                 "model_state_dict": self.encoder.state_dict(),
                 "optimizer_state_dict": optimizer.state_dict(),
                 "scaler_state_dict": None if scaler is None else scaler.state_dict(),
-                "running": dataclasses.asdict(running),
                 "temperature": self.config.temperature,
                 "lr": optimizer.param_groups[0]["lr"],
-                "config": self.config.to_dict(),
-                "encoder": self._described(),
-                "fingerprint": self.fingerprint,
-                **self._machine(),
+                **self.identity,
+                **self.machine,
             }
             save_checkpoint(path, state)
         self.fabric.barrier()
 
+    def _free_settings(self) -> frozenset[str]:
+        """What a resume may change: with a constant rate, a longer run is the same run."""
+        return OPERATIONAL | ({"max_epochs"} if self.config.lr_schedule == "constant" else set())
+
     def _scaler(self) -> Any:
         return getattr(self.fabric.strategy.precision, "scaler", None)
-
-    def _described(self) -> dict[str, Any]:
-        """The encoder's class and, where it has one, its config."""
-        return {"class": type(self.encoder).__name__, **getattr(self.encoder, "config", {})}
-
-    def _machine(self) -> dict[str, int]:
-        """What changes the last bits of a result without being a setting."""
-        return {"num_threads": torch.get_num_threads(), "world_size": self.fabric.world_size}
-
-    def _require_same_run(self, state: Mapping[str, Any]) -> None:
-        # a longer run is the same run, unless the learning rate's fall is spread over its length
-        free = OPERATIONAL | ({"max_epochs"} if self.config.lr_schedule == "constant" else set())
-        ours, theirs = (
-            {name: value for name, value in config.items() if name not in free}
-            for config in (self.config.to_dict(), state["config"])
-        )
-        unlike = differing(ours, theirs) + differing(self.fingerprint, state["fingerprint"])
-        unlike += differing(self._described(), state["encoder"])
-        if unlike:
-            raise CheckpointError(
-                f"the checkpoint is of another run: {'; '.join(unlike)}; resume with the settings "
-                "and the data it was made with, or start a new run"
-            )
-        here = self._machine()
-        for change in differing(here, {name: state[name] for name in here}):
-            logger.warning("the resumed run may differ in its last bits: %s", change)
 
 
 def _checkpoint_in(path: Path) -> Path | None:

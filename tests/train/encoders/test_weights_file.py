@@ -90,7 +90,7 @@ def test_saving_again_replaces_the_file_and_leaves_nothing_aside(tmp_path: Path)
         save_encoder(ProgressiveCompressor(6, width), file)
     loaded = load_encoder(file)
     assert isinstance(loaded, ProgressiveCompressor)
-    assert loaded.embedding_dim == 4
+    assert loaded.config["embedding_dim"] == 4
     assert os.listdir(tmp_path) == ["encoder.safetensors"]
 
 

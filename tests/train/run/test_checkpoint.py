@@ -1,12 +1,19 @@
 """Checkpoints are whole or not there, and say what is wrong with them."""
 
 import contextlib
+import pickle
 
 import pytest
 import torch
 
 from kview.contracts import CheckpointError
-from kview.train.run.checkpoint import KEYS, load_checkpoint, save_checkpoint
+from kview.train.run.checkpoint import (
+    KEYS,
+    differing,
+    load_checkpoint,
+    require_same_run,
+    save_checkpoint,
+)
 
 
 def state() -> dict[str, object]:
@@ -25,7 +32,7 @@ def test_a_checkpoint_comes_back(tmp_path):
 def test_a_failed_write_leaves_the_old_one(tmp_path):
     path = tmp_path / "last.ckpt"
     save_checkpoint(path, state())
-    with pytest.raises((TypeError, AttributeError, Exception), match="pickle"):
+    with pytest.raises((AttributeError, pickle.PicklingError), match="pickle"):
         save_checkpoint(path, {**state(), "epoch": lambda: 3})
     assert load_checkpoint(path)["epoch"] == 2
     assert [p.name for p in tmp_path.iterdir()] == ["last.ckpt"]
@@ -72,3 +79,20 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path):
 class Evil:
     def __reduce__(self):
         return (pytest.fail, ("a checkpoint ran code",))
+
+
+def test_what_differs_is_named_with_both_values():
+    ours, theirs = {"lr": 1, "seed": 3, "new": 0}, {"lr": 1.0, "seed": 4}
+    assert differing(ours, theirs) == [
+        "new: here 0, in the checkpoint 'absent'",
+        "seed: here 3, in the checkpoint 4",
+    ]
+    assert differing(ours, theirs, free={"new", "seed"}) == []
+
+
+def test_only_settings_that_are_free_may_differ():
+    identity = {"config": {"devices": 1}, "encoder": {"devices": 1}, "fingerprint": {"train": "a"}}
+    free = frozenset({"devices"})
+    require_same_run({**identity, "config": {"devices": 2}}, identity, free=free)
+    with pytest.raises(CheckpointError, match="devices: here 1, in the checkpoint 2"):
+        require_same_run({**identity, "encoder": {"devices": 2}}, identity, free=free)

@@ -58,7 +58,7 @@ def kill_fit(kind: str, run: RunFolder, moment: str, chance: random.Random) -> N
         wait_until(process, lambda: run.last.exists())
         time.sleep(chance.uniform(0, 0.6))
         if moment == "in a checkpoint's write":
-            wait_until(process, lambda: any(run.checkpoints.glob(".*.tmp")))
+            wait_until(process, lambda: any(run.checkpoints.glob("*.next")))
     finally:
         process.kill()
         process.wait()

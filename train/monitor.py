@@ -1,0 +1,36 @@
+"""Which metric says how good an epoch is."""
+
+from ..contracts import ConfigError, KViewSource
+from .config import ContrastiveTrainerConfig, Monitor
+from .results import EpochMetrics
+
+
+def monitored(config: ContrastiveTrainerConfig, val_source: KViewSource | None) -> Monitor | None:
+    """The metric that chooses the best epoch; None where the last one is as good as any.
+
+    Raises:
+        ConfigError: it needs a val source that is not there, or patience has nothing to look at.
+    """
+    monitor = config.monitor or ("val_loss" if val_source is not None else None)
+    if monitor is not None and monitor.startswith("val_") and val_source is None:
+        raise ConfigError(f"monitor={monitor} needs a val_source; pass one, or monitor train_loss")
+    if config.early_stopping_patience is not None and monitor is None:
+        raise ConfigError(
+            "early_stopping_patience has no effect without a val_source or monitor='train_loss'"
+        )
+    return monitor
+
+
+def badness(metrics: EpochMetrics, monitor: Monitor) -> float:
+    """The monitored metric, negated where more is better.
+
+    Raises:
+        ConfigError: the epoch has no such value.
+    """
+    value = getattr(metrics, monitor)
+    if value is None:
+        raise ConfigError(
+            f"monitor={monitor} has no value in epoch {metrics.epoch}: its set has a single "
+            "sample; monitor another metric"
+        )
+    return value if monitor.endswith("_loss") else -value
