@@ -12,7 +12,7 @@ from torch import nn
 from ..contracts import ConfigError, Encoder, KViewBatch, KViewSource
 from ..contracts.protocols import steps_per_epoch
 from ..eval import ContrastiveLoss, evaluate
-from .config import ContrastiveTrainerConfig
+from .config import ContrastiveTrainerConfig, Monitor
 from .fabric import launch
 from .monitor import badness, monitored
 from .progress import Progress
@@ -81,7 +81,7 @@ class Loop:
     ) -> None:
         self.step, self.config = step, config
         self.train_source, self.val_source = train_source, val_source
-        self.monitor = monitored(config, val_source)
+        self.monitor: Monitor | None = monitored(config, val_source)
         for source in filter(None, (train_source, val_source)):
             _require_agreement(config, source)
         self.fabric = launch(config, folder)

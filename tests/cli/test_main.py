@@ -234,9 +234,15 @@ def test_a_matrix_needs_names_that_differ(tmp_path, capsys):
         ("{", "is damaged"),
         ("[]", "is damaged: it holds no JSON object"),
         ("{}", "names no store"),
-        ('{"store": "s", "trainer": {"batch_size": "8"}}', "batch_size='8' is not what it takes"),
-        ('{"store": "s", "trainer": []}', "ContrastiveTrainerConfig is a list"),
-        ('{"store": "s", "encoder": {"depth": 3}}', "unknown settings depth in encoder"),
+        (
+            '{"store": "s", "trainer": {"batch_size": "8"}}',
+            "trainer.batch_size='8' should be a valid integer",
+        ),
+        ('{"store": "s", "trainer": []}', "trainer=[] should be an object"),
+        (
+            '{"store": "s", "encoder": {"depth": 3}}',
+            "encoder.depth is no setting; known are embedding_dim",
+        ),
     ],
 )
 def test_a_damaged_config_is_one_sentence(content, message, tmp_path, capsys):

@@ -169,7 +169,8 @@ def public_callables() -> Iterator[tuple[str, str, Callable[..., Any]]]:
                     value = getattr(value, "__func__", value)
                     is_record = method == "__init__" and is_dataclass(thing)
                     is_public = method[0] != "_" or method[:2] == "__"
-                    if inspect.isfunction(value) and is_public and not is_record:
+                    is_ours = str(getattr(value, "__module__", "")).startswith("kview.")
+                    if inspect.isfunction(value) and is_public and is_ours and not is_record:
                         full = f"{thing.__module__}.{value.__qualname__}"
                         yield f"kview.{room}.{name}.{method}", full, value
 
