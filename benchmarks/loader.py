@@ -221,6 +221,7 @@ def write_million(path: Path) -> None:
         shard_rows=16,
         column_rows=at_a_time,
         rows=rows,
+        index_location="start",
     )
     folder = Folder(path, durable=False)
     path.mkdir()
@@ -238,9 +239,9 @@ def write_million(path: Path) -> None:
     folder.replace("activations/zarr.json", schema.activations_json(rows))
     index = shard_index(schema, schema.shard_rows).tobytes()
     for number in range(100):
-        with (path / f"activations/c.{number}.0.0.0").open("wb") as file:
-            file.seek(schema.shard_rows * 33 * (schema.block_bytes + 4))
-            file.write(index + checksum(index))
+        with (path / schema.shard_key(number)).open("wb") as file:
+            file.write(index)
+            file.truncate(len(index) + schema.shard_rows * schema.row_bytes)
     folder.replace("zarr.json", schema.group_json())
 
 

@@ -3,12 +3,13 @@
 import logging
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from ..contracts import IGNORE_LABEL, StoreError
 from .labels import FilePath, join_labels
+from .native.begin import create_or_resume
+from .native.schema import new_schema
 from .native.writer import ActivationWriter
 from .parser import find_inputs
 from .part import Text
@@ -62,9 +63,20 @@ def convert_store(
         shard_rows: as in `ActivationWriter.create`.
 
     Raises:
-        StoreError: a store is damaged, `dst` holds something else, or a row lacks layers that
-            others have.
+        StoreError: a store is damaged, `dst` holds something else or was begun with another model,
+            layers or sizes, or a row lacks layers that others have.
+        ContractError: a text of the source is none that UTF-8 has.
         LabelError: the label files do not fit.
+
+    Example:
+        >>> import tempfile
+        >>> from kview.data import ActivationStore, convert_store, write_synthetic_store
+        >>> folder = tempfile.mkdtemp()
+        >>> write_synthetic_store(
+        ...     f"{folder}/a", num_rows=4, num_layers=3, hidden_size=4, max_tokens=2
+        ... )
+        >>> convert_store(f"{folder}/a", f"{folder}/b")
+        Conversion(rows=4, resumed=0, layers=(0, 1, 2), labelled=4)
     """
     with ActivationStore.open(src) as source:
         inputs = find_inputs(src, generation=generation, labels=labels)
@@ -73,18 +85,26 @@ def convert_store(
         if source.logprobs_top_k is not None:
             log.warning("%r has log-probabilities, which are not copied", source)
         texts = source.texts()
-        with _writer(dst, source, places, shard_rows) as writer:
+        wanted = new_schema(
+            layers=[source.layer_ids[p] for p in places.tolist()],
+            hidden_size=source.hidden_size,
+            max_tokens=source.max_tokens,
+            model=source.model,
+            dtype=source.dtype,
+            shard_rows=shard_rows,
+        )
+        with create_or_resume(dst, wanted) as writer:
             resumed = len(writer)
             _require_prefix(writer, source, dst)
             for row in range(resumed, len(source)):
                 _append(writer, source, row, places, int(halu[row]), groups, texts)
                 if progress is not None:
                     progress(row + 1, 2 * len(source))
-        _compare(source, dst, places, halu, progress)
+        _compare(source, dst, places, halu, groups, progress)
         return Conversion(
             rows=len(source),
             resumed=resumed,
-            layers=tuple(source.layer_ids[p] for p in places.tolist()),
+            layers=wanted.layers,
             labelled=int((halu != IGNORE_LABEL).sum()),
         )
 
@@ -129,25 +149,6 @@ def _complete_layers(source: ActivationStore) -> np.ndarray:
     return np.flatnonzero(counts == len(source))
 
 
-def _writer(
-    dst: str | os.PathLike[str],
-    source: ActivationStore,
-    places: np.ndarray,
-    shard_rows: int | None,
-) -> ActivationWriter:
-    if (Path(dst) / "zarr.json").exists():
-        return ActivationWriter.resume(dst)
-    return ActivationWriter.create(
-        dst,
-        layers=[source.layer_ids[p] for p in places.tolist()],
-        hidden_size=source.hidden_size,
-        max_tokens=source.max_tokens,
-        model=source.model,
-        dtype=source.dtype,
-        shard_rows=shard_rows,
-    )
-
-
 def _require_prefix(
     writer: ActivationWriter, source: ActivationStore, dst: str | os.PathLike[str]
 ) -> None:
@@ -185,6 +186,7 @@ def _compare(
     dst: str | os.PathLike[str],
     places: np.ndarray,
     halu: np.ndarray,
+    groups: list[str] | None,
     progress: Progress | None,
 ) -> None:
     """Reads the new store back, checksums and all.
@@ -199,7 +201,7 @@ def _compare(
             ("lengths", source.response_lengths.tolist(), copy.response_lengths.tolist()),
             ("input lengths", source.input_lengths.tolist(), copy.input_lengths.tolist()),
             ("labels", halu.tolist(), copy.halu.tolist()),
-            ("layers", [source.layer_ids[p] for p in places.tolist()], list(copy.layer_ids)),
+            ("groups", groups, copy.groups),
         ):
             if a != b:
                 raise StoreError(f"{os.fspath(dst)}: its {name} are not those of {source!r}")

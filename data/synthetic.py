@@ -36,11 +36,11 @@ def write_synthetic_store(
     """Writes a native store that a K-view encoder can solve and a single layer cannot.
 
     Along one direction every token of a response carries its label's sign times `signal` / 2, plus
-    unit noise that is drawn once a (row, layer): a layer alone tells the classes apart at an AUROC
-    of Phi(signal / sqrt 2), 0.81 by default, the mean over K layers at one of
+    unit noise that is drawn once per row and layer: a layer alone tells the classes apart at an
+    AUROC of Phi(signal / sqrt 2), 0.81 by default, the mean over K layers at one of
     Phi(sqrt K * signal / sqrt 2), 0.96 for K=4. Around it lie a topic that the layers of a row
-    share, and noise a token. Lengths, topics and groups are drawn independently of the labels; a
-    group has two rows.
+    share, and noise of every token's own. Lengths, topics and groups are drawn independently of
+    the labels; a group has two rows.
 
     Args:
         path: where; nothing may be there.
@@ -58,6 +58,15 @@ def write_synthetic_store(
     Raises:
         ConfigError: a size is too small.
         StoreError: the store cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> from kview.data import ActivationStore, write_synthetic_store
+        >>> path = tempfile.mkdtemp()
+        >>> write_synthetic_store(path, num_rows=6, num_layers=3, hidden_size=4, max_tokens=5)
+        >>> store = ActivationStore.open(path)
+        >>> len(store), store.num_layers, sorted(set(store.halu.tolist()))
+        (6, 3, [0, 1])
     """
     if num_rows < 1 or num_layers < 1 or hidden_size < 4 or max_tokens < 1:
         raise ConfigError(

@@ -1,14 +1,21 @@
 """One row on its way into a store: the rules it keeps, and the bytes it becomes."""
 
+import json
+import operator
 from dataclasses import dataclass
+from typing import Any
 
 import google_crc32c
 import numpy as np
 import torch
 
-from ...contracts import IGNORE_LABEL, ContractError, Violation
+from ...contracts import IGNORE_LABEL, ContractError
 from ..layout.metadata import CRC_BYTES
 from .schema import NativeSchema
+
+_MOST = np.iinfo(np.int32).max
+_FLOATS = (torch.float16, torch.float32, torch.float64)
+"""What numpy has, too; other floats become float32."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +29,7 @@ class RowValues:
         halu: the label.
         hashkey: the id.
         group: the group, or None.
+        text: the row's line of texts.jsonl, or nothing.
     """
 
     token_count: int
@@ -30,44 +38,75 @@ class RowValues:
     halu: int
     hashkey: str
     group: str | None
+    text: bytes = b""
 
 
-def check_values(values: RowValues) -> None:
-    """The rules of a row on its own.
+def row_values(
+    max_tokens: int,
+    *,
+    token_count: Any,
+    response_length: Any,
+    input_length: Any,
+    halu: Any,
+    hashkey: Any,
+    group: Any,
+    prompt: Any,
+    response: Any,
+) -> RowValues:
+    """What `ActivationWriter.append` was given, if it can be stored.
 
     Raises:
-        ContractError: it breaks one.
+        ContractError: a value breaks a rule.
     """
-    if values.token_count < 0 or values.input_length < 0:
-        got = f"{values.token_count} and {values.input_length}"
-        raise refused(("token_count", "input_length"), "length", "at least 0", got)
-    if values.response_length < values.token_count:
-        expected = f"at least token_count={values.token_count}"
-        raise refused(("response_length",), "length", expected, f"{values.response_length}")
-    if values.halu not in (0, 1, IGNORE_LABEL):
-        raise refused(("halu",), "label", "1, 0 or -1", f"{values.halu}")
-    if not isinstance(values.hashkey, str) or not values.hashkey:
-        raise refused(("hashkey",), "hashkey", "a non-empty string", f"{values.hashkey!r}")
+    tokens = _count("token_count", token_count)
+    kept = min(tokens, max_tokens)
+    length = tokens if response_length is None else _count("response_length", response_length)
+    if length < kept:
+        raise refused("response_length", "length", f"at least token_count={kept}", f"{length}")
+    label = _integer("halu", int(halu) if isinstance(halu, bool | np.bool_) else halu)
+    if label not in (0, 1, IGNORE_LABEL):
+        raise refused("halu", "label", "1, 0 or -1", f"{label}")
+    key = _text("hashkey", hashkey)
+    if not key:
+        raise refused("hashkey", "hashkey", "a non-empty string", "''")
+    if (prompt is None) != (response is None):
+        raise refused(("prompt", "response"), "text", "both or neither", "one of them")
+    entry = {"hashkey": key}
+    if prompt is not None:
+        entry |= {"prompt": _text("prompt", prompt), "response": _text("response", response)}
+    return RowValues(
+        token_count=kept,
+        response_length=length,
+        input_length=_count("input_length", input_length),
+        halu=label,
+        hashkey=key,
+        group=None if group is None else _text("group", group),
+        text=b"" if prompt is None else json.dumps(entry, ensure_ascii=False).encode() + b"\n",
+    )
 
 
-def as_block(
-    activations: np.ndarray | torch.Tensor, schema: NativeSchema, token_count: int
-) -> np.ndarray:
+def as_block(activations: Any, schema: NativeSchema, token_count: int) -> np.ndarray:
     """The activations of a row as an array.
 
     Raises:
         ContractError: they are not floats (L, T', H) with at least `token_count` tokens.
     """
+    layers, hidden = len(schema.layers), schema.hidden_size
+    expected = f"floats ({layers}, T, {hidden})"
     if isinstance(activations, torch.Tensor):
+        if activations.layout != torch.strided or activations.is_meta:
+            got = f"a {activations.device.type} tensor of layout {activations.layout}"
+            raise refused("activations", "type", "values in memory", got)
         activations = activations.detach().cpu()
-        if activations.dtype == torch.bfloat16:  # numpy has none
+        if activations.is_floating_point() and activations.dtype not in _FLOATS:
             activations = activations.float()
         activations = activations.numpy()
-    layers, hidden, shape = len(schema.layers), schema.hidden_size, activations.shape
+    if not isinstance(activations, np.ndarray):
+        raise refused("activations", "type", expected, type(activations).__name__)
+    shape = activations.shape
     fits = len(shape) == 3 and (shape[0], shape[2]) == (layers, hidden)
     if not fits or activations.dtype.kind != "f":
-        expected = f"floats ({layers}, T, {hidden})"
-        raise refused(("activations",), "shape", expected, f"{activations.dtype} {shape}")
+        raise refused("activations", "shape", expected, f"{activations.dtype} {shape}")
     if token_count > shape[1]:
         expected = f"at most the {shape[1]} tokens of activations"
         raise refused(("token_count", "activations"), "size of T", expected, f"{token_count}")
@@ -77,7 +116,7 @@ def as_block(
 def fill_row(
     stored: np.ndarray, block: np.ndarray, values: RowValues, schema: NativeSchema
 ) -> None:
-    """Writes a row as its shard holds it: a chunk a layer, zeros behind the tokens, checksums.
+    """Writes a row as its shard holds it: a chunk per layer, zeros behind the tokens, checksums.
 
     Args:
         stored: (L, bytes of a chunk and its checksum) uint8, to be filled.
@@ -97,7 +136,7 @@ def fill_row(
         except FloatingPointError as error:
             top = np.abs(block[place, :tokens], dtype=np.float64).max()
             raise refused(
-                ("activations",),
+                "activations",
                 "overflow",
                 f"magnitudes that {schema.dtype} can hold (a float32 store holds more)",
                 f"{top:.6g} in layer {schema.layers[place]} of {values.hashkey!r}",
@@ -111,7 +150,34 @@ def checksum(data: bytes | np.ndarray) -> bytes:
     return google_crc32c.value(data).to_bytes(CRC_BYTES, "little")
 
 
-def refused(fields: tuple[str, ...], rule: str, expected: str, got: str) -> ContractError:
+def refused(field: str | tuple[str, ...], rule: str, expected: str, got: str) -> ContractError:
     """The error of a row that cannot be appended."""
-    violation = Violation(fields, rule, expected, got)
-    return ContractError(f"ActivationWriter.append: {violation}", (violation,))
+    return ContractError.of("ActivationWriter.append", field, rule, expected, got)
+
+
+def _integer(field: str, value: Any) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        got = f"{type(value).__name__} {value!r:.60}"
+        raise refused(field, "type", "an integer", got) from None
+
+
+def _count(field: str, value: Any) -> int:
+    if isinstance(value, bool | np.bool_):
+        raise refused(field, "type", "an integer", f"{type(value).__name__} {value}")
+    count = _integer(field, value)
+    if not 0 <= count <= _MOST:
+        raise refused(field, "length", f"at least 0 and at most {_MOST}", f"{count}")
+    return count
+
+
+def _text(field: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise refused(field, "type", "a string", f"{type(value).__name__} {value!r:.60}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        got = f"{value[error.start]!r} at {error.start} of {value!r:.60}"
+        raise refused(field, "text", "characters that UTF-8 has", got) from error
+    return value

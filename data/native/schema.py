@@ -1,17 +1,19 @@
 """The native store: its root attributes and the metadata of its arrays."""
 
 import json
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict, fields, replace
+from typing import Any, Literal
 
 import numpy as np
 
 from ...contracts import ConfigError, StoreError
+from ...contracts.settings import Count, NotNegativeInt, settings, settings_from
+from ..layout.metadata import CRC_BYTES, Sharding
 
 SCHEMA = "kview/1"
 TEXTS = "texts.jsonl"
 ACTIVATIONS = "activations"
-DTYPES = ("float16", "float32")
 
 COLUMN_TYPES = {
     "token_count": np.dtype("<i4"),
@@ -27,8 +29,13 @@ _BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
 _CRC = {"name": "crc32c"}
 _CODECS = [_BYTES, _CRC]
 
+_SHARD_BYTES = 2**28
+_SHARD_CHUNKS = 2**14
+_FILE_ROWS = 4096
+_FEWEST_COLUMN_ROWS = 128
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@settings
 class NativeSchema:
     """The root attributes of a native store; replacing them is what commits rows.
 
@@ -37,66 +44,76 @@ class NativeSchema:
         layers: its layer ids, in the order of the layer axis.
         hidden_size: H.
         max_tokens: T, the response tokens kept at most.
-        dtype: of the activations, float16 or float32.
+        dtype: of the activations.
         shard_rows: S, the rows in a file of activations.
         column_rows: the rows in a file of any other array.
         rows: committed rows; what arrays hold beyond them does not exist.
         texts_bytes: committed bytes of texts.jsonl.
         grouped: rows have a group.
+        index_location: where a file of activations has its index; stores without this attribute
+            have it at the end.
     """
 
     model: str
     layers: tuple[int, ...]
-    hidden_size: int
-    max_tokens: int
-    dtype: str
-    shard_rows: int
-    column_rows: int
-    rows: int = 0
-    texts_bytes: int = 0
+    hidden_size: Count
+    max_tokens: Count
+    dtype: Literal["float16", "float32"]
+    shard_rows: Count
+    column_rows: Count
+    rows: NotNegativeInt = 0
+    texts_bytes: NotNegativeInt = 0
     grouped: bool = False
+    index_location: Literal["start", "end"] = "end"
 
     def __post_init__(self) -> None:
-        sizes = (self.hidden_size, self.max_tokens, self.shard_rows, self.column_rows)
-        if min(sizes) < 1 or not self.layers or len(set(self.layers)) < len(self.layers):
-            raise ConfigError(
-                f"hidden_size={self.hidden_size}, max_tokens={self.max_tokens}, "
-                f"shard_rows={self.shard_rows}, layers={list(self.layers)}: sizes must be at least "
-                "1 and layers at least one, each once"
-            )
-        if self.dtype not in DTYPES:
-            raise ConfigError(f"dtype is {self.dtype!r}; a store holds {' or '.join(DTYPES)}")
-
-    @property
-    def itemsize(self) -> int:
-        """Bytes of one activation."""
-        return np.dtype(self.dtype).itemsize
+        if not self.layers or len(set(self.layers)) < len(self.layers):
+            raise ConfigError(f"layers={list(self.layers)}: at least one, and each once")
 
     @property
     def block_bytes(self) -> int:
         """Bytes of one layer of one row, without its checksum."""
-        return self.max_tokens * self.hidden_size * self.itemsize
+        return self.max_tokens * self.hidden_size * np.dtype(self.dtype).itemsize
+
+    @property
+    def chunk_bytes(self) -> int:
+        """Bytes of one layer of one row, as stored."""
+        return self.block_bytes + CRC_BYTES
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row of activations, as stored."""
+        return len(self.layers) * self.chunk_bytes
+
+    @property
+    def entry_bytes(self) -> int:
+        """Bytes of one row in the index of its shard."""
+        return len(self.layers) * 16
+
+    @property
+    def sharding(self) -> Sharding:
+        """How the activations are gathered in files."""
+        at_end = self.index_location == "end"
+        shape = (self.shard_rows, len(self.layers), self.max_tokens, self.hidden_size)
+        return Sharding(shape=shape, at_end=at_end, checksum=at_end)
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The names of the arrays with one value per row."""
         return tuple(n for n in COLUMN_TYPES if n != "group" or self.grouped)
 
+    def shard_key(self, number: int) -> str:
+        """The key of a file of activations."""
+        return f"{ACTIVATIONS}/c.{number}.0.0.0"
+
+    def row_offset(self, row: int) -> int:
+        """Where a row of the store begins in its file of activations."""
+        index = 0 if self.index_location == "end" else self.shard_rows * self.entry_bytes
+        return index + row % self.shard_rows * self.row_bytes
+
     def group_json(self) -> bytes:
         """The root's `zarr.json`."""
-        attributes: dict[str, Any] = {
-            "schema": SCHEMA,
-            "model": self.model,
-            "layers": list(self.layers),
-            "hidden_size": self.hidden_size,
-            "max_tokens": self.max_tokens,
-            "dtype": self.dtype,
-            "shard_rows": self.shard_rows,
-            "column_rows": self.column_rows,
-            "rows": self.rows,
-            "texts_bytes": self.texts_bytes,
-            "grouped": self.grouped,
-        }
+        attributes = {"schema": SCHEMA, **asdict(self)}
         return _json({"zarr_format": 3, "node_type": "group", "attributes": attributes})
 
     def activations_json(self, rows: int) -> bytes:
@@ -105,8 +122,8 @@ class NativeSchema:
         sharding = {
             "chunk_shape": [1, 1, tokens, hidden],
             "codecs": _CODECS,
-            "index_codecs": _CODECS,
-            "index_location": "end",
+            "index_codecs": _CODECS if self.sharding.checksum else [_BYTES],
+            "index_location": self.index_location,
         }
         return _array_json(
             shape=[rows, layers, tokens, hidden],
@@ -130,6 +147,45 @@ class NativeSchema:
         )
 
 
+def new_schema(
+    *,
+    layers: Sequence[int],
+    hidden_size: int,
+    max_tokens: int,
+    model: str,
+    dtype: str | type | np.dtype[Any],
+    shard_rows: int | None = None,
+) -> NativeSchema:
+    """The schema of a store that is to be made, with files of sensible sizes.
+
+    A file of activations has about 256 MiB and at most 16384 chunks. Other arrays have files that a
+    commit writes again, so that small rows have small ones: a file of one value per row is to be
+    small next to a row of activations.
+
+    Raises:
+        ConfigError: a size makes no sense.
+    """
+    try:
+        name: Any = np.dtype(dtype).name
+    except TypeError as error:
+        raise ConfigError(f"dtype={dtype!r} is no dtype ({error})") from error
+    schema = NativeSchema(
+        model=model,
+        layers=tuple(np.asarray(layers).tolist()),
+        hidden_size=hidden_size,
+        max_tokens=max_tokens,
+        dtype=name,
+        shard_rows=1 if shard_rows is None else shard_rows,
+        column_rows=1,
+        index_location="start",
+    )
+    if shard_rows is None:
+        most = min(_SHARD_BYTES // schema.row_bytes, _SHARD_CHUNKS // len(schema.layers))
+        shard_rows = max(1, min(_FILE_ROWS, most))
+    column_rows = min(_FILE_ROWS, max(_FEWEST_COLUMN_ROWS, schema.row_bytes // 128))
+    return replace(schema, shard_rows=shard_rows, column_rows=column_rows)
+
+
 def parse_schema(attributes: dict[str, Any], name: str) -> NativeSchema:
     """A native store's root attributes.
 
@@ -140,23 +196,12 @@ def parse_schema(attributes: dict[str, Any], name: str) -> NativeSchema:
     Raises:
         StoreError: one is missing or makes no sense.
     """
+    known = {f.name: attributes[f.name] for f in fields(NativeSchema) if f.name in attributes}
     try:
-        return NativeSchema(
-            model=str(attributes["model"]),
-            layers=tuple(int(layer) for layer in attributes["layers"]),
-            hidden_size=int(attributes["hidden_size"]),
-            max_tokens=int(attributes["max_tokens"]),
-            dtype=str(attributes["dtype"]),
-            shard_rows=int(attributes["shard_rows"]),
-            column_rows=int(attributes["column_rows"]),
-            rows=int(attributes["rows"]),
-            texts_bytes=int(attributes["texts_bytes"]),
-            grouped=bool(attributes["grouped"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
+        return settings_from(NativeSchema, known)
+    except ConfigError as error:
         raise StoreError(
-            f"{name}: its root attributes are not those of a {SCHEMA} store "
-            f"({type(error).__name__}: {error})"
+            f"{name}: its root attributes are not those of a {SCHEMA} store ({error})"
         ) from error
 
 

@@ -1,96 +1,91 @@
-"""Writes a shard: chunks one after the other, then the index of Zarr's sharding codec."""
+"""The shard that takes a store's next rows: an index, and behind it chunk after chunk."""
 
-import os
-from pathlib import Path
-from typing import Self
+from typing import Protocol
 
-import google_crc32c
 import numpy as np
 
 from ...contracts import StoreError
 from ..layout.chunks import MISSING
-from ..layout.metadata import CRC_BYTES
-from .folder import ASIDE, Folder
-from .schema import ACTIVATIONS, NativeSchema
+from .folder import Folder
+from .schema import NativeSchema
+
+
+class Shard(Protocol):
+    """A file of activations that a writer fills.
+
+    Attributes:
+        number: which file of the array it is.
+    """
+
+    number: int
+
+    def write(self, row: int, stored: np.ndarray) -> None:
+        """Writes a row of the store, (L, bytes of a chunk with its checksum) uint8; again, too."""
+        ...
+
+    def commit(self, first: int, end: int) -> None:
+        """Lets readers find the rows from `first` to before `end`, the last one written."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of the file."""
+        ...
 
 
 class ShardFile:
-    """The shard that takes a store's next row, written aside until it is finished.
+    """A shard with its index at the start, written in place.
 
-    Use `begin`.
+    A row has its place in the file by its number, and its entries in the index are written when it
+    is committed. What a committed row consists of is never written again, so that whoever reads
+    beside, and whatever was interrupted or killed, finds it whole. That is why this index has no
+    checksum; its entries are a function of the row.
+
+    Args:
+        folder: the store's.
+        schema: the store's.
+        row: the next row; those before it in the shard stay.
+
+    Raises:
+        StoreError: those before it are not what this writer wrote.
     """
 
-    def __init__(self, folder: Folder, schema: NativeSchema, path: Path, fd: int) -> None:
-        self._folder = folder
+    def __init__(self, folder: Folder, schema: NativeSchema, row: int) -> None:
+        self.number = row // schema.shard_rows
         self._schema = schema
-        self._path = path
-        self._fd = fd
-        self._rows = schema.rows % schema.shard_rows
+        key, kept = schema.shard_key(self.number), row % schema.shard_rows
+        index = shard_index(schema, kept)
+        if kept:
+            self._require_committed(folder, index[:kept].tobytes())
+        self._file = folder.open(key, empty=not kept)
+        self._file.cut(schema.row_offset(row))
+        self._file.write(index[kept:], index[:kept].nbytes)
 
-    @classmethod
-    def begin(cls, folder: Folder, schema: NativeSchema) -> Self:
-        """A file for the rows after the committed ones; those of a partial shard are copied to it.
+    def write(self, row: int, stored: np.ndarray) -> None:
+        self._file.write(stored, self._schema.row_offset(row))
 
-        Raises:
-            StoreError: the partial shard is not what this writer wrote.
-        """
-        number = schema.rows // schema.shard_rows
-        path = folder.root / ACTIVATIONS / f"c.{number}.0.0.0"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
-        fd = os.open(path.with_name(path.name + ASIDE), flags, 0o644)
-        shard = cls(folder, schema, path, fd)
-        try:
-            shard._copy_committed()
-        except OSError:
-            shard.discard()
-            raise
-        return shard
+    def commit(self, first: int, end: int) -> None:
+        start = first % self._schema.shard_rows
+        entries = shard_index(self._schema, start + end - first)[start : start + end - first]
+        self._file.write(entries, start * len(self._schema.layers) * 16)
+        self._file.settle()
 
-    def write(self, row: np.ndarray) -> None:
-        """Writes one row, (L, bytes of a chunk with its checksum) uint8."""
-        _write(self._fd, row)
-        self._rows += 1
+    def close(self) -> None:
+        self._file.close()
 
-    def finish(self) -> None:
-        """Writes the index and puts the file in place."""
-        index = shard_index(self._schema, self._rows).tobytes()
-        _write(self._fd, index + google_crc32c.value(index).to_bytes(CRC_BYTES, "little"))
-        self._folder.settle(self._fd)
-        os.close(self._fd)
-        self._fd = -1
-        self._folder.move(self._path.with_name(self._path.name + ASIDE), self._path)
-
-    def discard(self) -> None:
-        """Removes the unfinished file."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-        self._path.with_name(self._path.name + ASIDE).unlink(missing_ok=True)
-
-    def _copy_committed(self) -> None:
-        left = self._rows * len(self._schema.layers) * (self._schema.block_bytes + CRC_BYTES)
-        if not left:
-            return
-        with self._path.open("rb") as committed:
-            while left:
-                data = committed.read(min(left, 2**24))
-                if not data:
-                    raise StoreError(f"{self._path} is truncated: {left} committed bytes are gone")
-                _write(self._fd, data)
-                left -= len(data)
+    def _require_committed(self, folder: Folder, entries: bytes) -> None:
+        path = folder.root / self._schema.shard_key(self.number)
+        rows = self.number * self._schema.shard_rows + len(entries) // self._schema.entry_bytes
+        with path.open("rb") as file:
+            found, size = file.read(len(entries)), path.stat().st_size
+        if found != entries or size < self._schema.row_offset(rows):
+            raise StoreError(f"{path} is truncated or changed: it is not what a writer left there")
 
 
 def shard_index(schema: NativeSchema, rows: int) -> np.ndarray:
-    """The index of a shard with so many rows: (offset, length) of each (row, layer), uint64."""
-    layers, chunk = len(schema.layers), schema.block_bytes + CRC_BYTES
+    """The index of a shard with so many rows, (S, L, 2) uint64: offset and length of each chunk."""
+    layers, chunk = len(schema.layers), schema.chunk_bytes
     index = np.full((schema.shard_rows, layers, 2), MISSING, "<u8")
     held = np.arange(rows * layers, dtype=np.uint64).reshape(rows, layers)
-    index[:rows, :, 0] = held * np.uint64(chunk)
+    index[:rows, :, 0] = held * np.uint64(chunk) + np.uint64(schema.row_offset(0))
     index[:rows, :, 1] = chunk
     return index
-
-
-def _write(fd: int, data: bytes | np.ndarray) -> None:
-    left = memoryview(data.reshape(-1).data if isinstance(data, np.ndarray) else data)
-    while len(left):
-        left = left[os.write(fd, left) :]

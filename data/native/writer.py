@@ -1,8 +1,6 @@
-"""`ActivationWriter`: appends rows to a native store, and commits them a shard at a time."""
+"""`ActivationWriter`: appends rows to a native store, and commits them."""
 
-import json
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,52 +11,59 @@ import numpy as np
 import torch
 
 from ...contracts import IGNORE_LABEL, StoreError
-from ..layout.columns import encode_strings, read_column
+from ..layout.columns import require_meta
 from ..layout.files import LocalFiles
-from ..layout.metadata import CRC_BYTES, read_attributes
-from .folder import Folder, lock
-from .row import RowValues, as_block, check_values, checksum, fill_row, refused
-from .schema import ACTIVATIONS, COLUMN_TYPES, TEXTS, NativeSchema, parse_schema
-from .schema import SCHEMA as NATIVE
-from .shard_file import ShardFile
-
-_SHARD_BYTES = 2**28
-_COLUMN_ROWS = 4096
+from ..layout.metadata import read_attributes
+from .folder import Folder, clear_errors
+from .lock import StoreLock, locked_if_it_works
+from .old_shard_file import OldShardFile
+from .row import RowValues, as_block, fill_row, refused, row_values
+from .schema import ACTIVATIONS, SCHEMA, TEXTS, NativeSchema, new_schema, parse_schema
+from .shard_file import Shard, ShardFile
+from .tables import read_columns, write_columns, write_metadata
 
 
 class ActivationWriter:
     """Writes one native store; one writer at a time, and several stores for several writers.
 
-    Rows are committed when a shard is full, by `commit()`, and at the end. The root attribute
-    `rows`, replaced last, is the commit: killed at any moment, the store holds exactly the rows
-    committed before, and `resume` goes on from there.
+    Rows are committed by `commit()`, at the end, and when the next row needs another file. The root
+    attribute `rows`, replaced last, is the commit: killed at any moment, the store holds exactly
+    the rows committed before, and `resume` goes on from there.
+
+    A row is appended when `append` returns, and not at all when it raises. A writer that was
+    interrupted (Ctrl-C) may be used on: `hashkey in writer` tells which rows it has. One that could
+    not write may only be closed.
 
     Use `create` or `resume`. As a context manager it commits and closes, after an error in the
     block too.
+
+    Example:
+        >>> import tempfile, numpy as np
+        >>> from kview.data import ActivationStore, ActivationWriter
+        >>> path = tempfile.mkdtemp()
+        >>> with ActivationWriter.create(
+        ...     path, layers=[0, 8, 16], hidden_size=4, max_tokens=5, model="my-8b"
+        ... ) as writer:
+        ...     writer.append(np.ones((3, 2, 4)), token_count=2, input_length=9, hashkey="q1")
+        >>> ActivationStore.open(path).read(rows=[0], layers=[[0, 2]]).shape
+        (1, 2, 5, 4)
     """
 
-    def __init__(self, folder: Folder, schema: NativeSchema, held: int | None) -> None:
+    def __init__(self, folder: Folder, schema: NativeSchema, lock: StoreLock) -> None:
         self._folder = folder
         self._schema = schema
-        self._held = held  # the lock's file descriptor
-        self._closed = False
-        self._dirty = True
-        self._shard: ShardFile | None = None
-        self._texts: list[bytes] = []
+        self._lock = lock
         self._failure: OSError | None = None
-        self._row = np.empty(
-            (len(schema.layers), schema.block_bytes + CRC_BYTES), np.uint8
-        )  # one row as it is stored
-        files = LocalFiles(folder.root)
+        self._shard: Shard | None = None
+        self._stored = np.empty((len(schema.layers), schema.chunk_bytes), np.uint8)
+        columns = read_columns(folder, schema)
         start = schema.rows - schema.rows % schema.column_rows
-        self._columns: dict[str, list[Any]] = {}
-        self._keys: set[str] = set()
-        for name in schema.columns:
-            column = read_column(files, name, schema.rows, missing_reads_as_fill=False)
-            self._columns[name] = column[start:].tolist()
-            if name == "hashkey":
-                self._keys.update(column.tolist())
-        self._appended = schema.rows
+        self._rows = {  # of the column files that are not full, and the row being appended
+            row: RowValues(**{name: column[row] for name, column in columns.items()})
+            for row in range(start, schema.rows)
+        }
+        self._keys: dict[str, None] = dict.fromkeys(columns["hashkey"])
+        """The rows appended, in order: putting a key in is what appends its row."""
 
     @classmethod
     def create(
@@ -90,26 +95,22 @@ class ActivationWriter:
             StoreError: something is there already, or it cannot be written.
             ConfigError: a size makes no sense.
         """
-        layers, dtype = tuple(int(layer) for layer in layers), np.dtype(dtype)
-        if shard_rows is None:
-            row = max(1, len(layers) * max_tokens * hidden_size * dtype.itemsize)
-            shard_rows = max(1, min(_COLUMN_ROWS, _SHARD_BYTES // row))
-        schema = NativeSchema(
-            model=model,
+        schema = new_schema(
             layers=layers,
             hidden_size=hidden_size,
             max_tokens=max_tokens,
-            dtype=dtype.name,
+            model=model,
+            dtype=dtype,
             shard_rows=shard_rows,
-            column_rows=max(1, -(-_COLUMN_ROWS // max(1, shard_rows))) * shard_rows,
         )
         folder = Folder(Path(path), durable)
-        with _clear_errors(folder.root, rows=0):
-            folder.claim({ACTIVATIONS, TEXTS, *COLUMN_TYPES})
-            held = lock(folder.root)
-            _write_metadata(folder, schema)
-            folder.replace("zarr.json", schema.group_json())
-        return cls(folder, schema, held)
+        with clear_errors(folder.root):
+            folder.root.mkdir(parents=True, exist_ok=True)
+            with locked_if_it_works(folder.root) as lock:
+                folder.require_free()
+                folder.require_no_links()
+                write_metadata(folder, schema)
+                return cls(folder, schema, lock)
 
     @classmethod
     def resume(cls, path: str | os.PathLike[str], *, durable: bool = True) -> Self:
@@ -123,16 +124,21 @@ class ActivationWriter:
             StoreError: there is no native store, it is damaged, or another writer has it.
         """
         root = Path(path)
-        files = LocalFiles(root)
-        attributes = read_attributes(files)
-        if attributes.get("schema") != NATIVE:
-            raise StoreError(f"{root} is not a store of schema {NATIVE!r}: there is none to resume")
-        held = lock(root)
-        schema = parse_schema(read_attributes(files), str(root))
-        folder = Folder(root, durable)
-        with _clear_errors(root, schema.rows):
+        files, folder = LocalFiles(root), Folder(root, durable)
+        with clear_errors(root):
+            found = read_attributes(files).get("schema")
+        if found != SCHEMA:
+            raise StoreError(f"{root} is not a store of schema {SCHEMA!r}: there is none to resume")
+        with clear_errors(root), locked_if_it_works(root) as lock:
+            schema = parse_schema(read_attributes(files), str(root))
+            if require_meta(files, ACTIVATIONS, schema.rows).sharding != schema.sharding:
+                raise StoreError(f"{root}: {ACTIVATIONS} is not laid out as its attributes say")
+            folder.require_no_links()
             folder.remove_leftovers(schema)
-        return cls(folder, schema, held)
+            writer = cls(folder, schema, lock)
+            write_columns(folder, schema, writer._rows, schema.rows)
+            write_metadata(folder, schema)
+            return writer
 
     def __enter__(self) -> Self:
         return self
@@ -142,7 +148,7 @@ class ActivationWriter:
 
     def __len__(self) -> int:
         """The rows appended, committed or not."""
-        return self._appended
+        return len(self._keys)
 
     def __contains__(self, hashkey: str) -> bool:
         """Whether a row with this id has been appended."""
@@ -189,34 +195,30 @@ class ActivationWriter:
             ContractError: the row breaks one of these rules, or a value overflows the dtype.
             StoreError: the row cannot be written; the store keeps what was committed.
         """
-        values = RowValues(
-            token_count=min(token_count, self._schema.max_tokens),
-            response_length=token_count if response_length is None else response_length,
+        values = row_values(
+            self._schema.max_tokens,
+            token_count=token_count,
+            response_length=response_length,
             input_length=input_length,
             halu=halu,
             hashkey=hashkey,
             group=group,
+            prompt=prompt,
+            response=response,
         )
-        check_values(values)
         block = as_block(activations, self._schema, token_count)
-        if (prompt is None) != (response is None):
-            raise refused(("prompt", "response"), "text", "both or neither", "one of them")
         self._check_place(values)
-        fill_row(self._row, block, values, self._schema)
-        with self._writing():
-            if self._shard is None:
-                self._shard = ShardFile.begin(self._folder, self._schema)
-            self._shard.write(self._row)
-        for name, column in self._columns.items():
-            column.append(getattr(values, name))
-        self._keys.add(hashkey)
-        self._dirty = True
-        self._appended += 1
-        if prompt is not None and response is not None:
-            entry = {"hashkey": hashkey, "prompt": prompt, "response": response}
-            self._texts.append(json.dumps(entry, ensure_ascii=False).encode() + b"\n")
-        if self._appended % self._schema.shard_rows == 0:
+        fill_row(self._stored, block, values, self._schema)
+        row = len(self)
+        if row % self._schema.shard_rows == 0:
             self.commit()
+        with self._writing():
+            if self._shard is None or self._shard.number != row // self._schema.shard_rows:
+                kind = ShardFile if self._schema.index_location == "start" else OldShardFile
+                self._shard = kind(self._folder, self._schema, row)
+            self._shard.write(row, self._stored)
+        self._rows[row] = values
+        self._keys[values.hashkey] = None  # last: what was interrupted before this is written again
 
     def commit(self) -> None:
         """Commits every row appended so far.
@@ -224,29 +226,28 @@ class ActivationWriter:
         Raises:
             StoreError: it cannot be written; the store keeps what was committed.
         """
-        if not self._dirty:
+        committed, rows = self.rows, len(self)
+        if rows == committed:
             return
         with self._writing():
-            if self._shard is not None:
-                self._shard.finish()
-                self._shard = None
-            texts = b"".join(self._texts)
+            assert self._shard is not None
+            self._shard.commit(committed, rows)
+            texts = b"".join(self._rows[row].text for row in range(committed, rows))
             if texts:
-                self._folder.extend(TEXTS, self._schema.texts_bytes, texts)
-            self._write_columns()
+                with self._folder.open(TEXTS, empty=False) as file:
+                    file.write(texts, self._schema.texts_bytes)
+                    file.settle()
             schema = replace(
                 self._schema,
-                rows=self._appended,
+                rows=rows,
                 texts_bytes=self._schema.texts_bytes + len(texts),
+                grouped=self._grouped,
             )
-            _write_metadata(self._folder, schema)
-            self._folder.replace("zarr.json", schema.group_json())
+            write_columns(self._folder, schema, self._rows, committed)
+            write_metadata(self._folder, schema)
         self._schema = schema
-        self._texts.clear()
-        self._dirty = False
-        if schema.rows % schema.column_rows == 0:
-            for column in self._columns.values():
-                column.clear()
+        start = rows - rows % schema.column_rows
+        self._rows = {row: values for row, values in self._rows.items() if row >= start}
 
     def close(self) -> None:
         """Commits and lets the store go; after a failed write it only lets go.
@@ -254,76 +255,45 @@ class ActivationWriter:
         Raises:
             StoreError: the commit cannot be written.
         """
-        if self._closed:
+        if not self._lock.held:
             return
         try:
             if self._failure is None:
                 self.commit()
         finally:
-            if self._shard is not None:
-                self._shard.discard()
-                self._shard = None
-            if self._held is not None:
-                os.close(self._held)
-            self._closed = True
+            try:
+                if self._shard is not None:
+                    self._shard.close()
+            finally:
+                self._lock.release()
+
+    @property
+    def _grouped(self) -> bool:
+        return self._schema.grouped if self.rows else self._rows[0].group is not None
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        if self._closed:
-            raise StoreError(f"{self._folder.root}: the writer is closed; resume the store")
+        if not self._lock.held:
+            raise StoreError(
+                f"{self._folder.root}: the writer is closed, or another process opened it; "
+                "resume the store"
+            )
         if self._failure is not None:
             raise StoreError(
                 f"{self._folder.root}: the writer failed before ({self._failure}); "
                 f"{self.rows} committed rows are safe, resume the store to go on"
             )
         try:
-            with _clear_errors(self._folder.root, self.rows):
+            with clear_errors(self._folder.root, self.rows):
                 yield
-        except StoreError as error:
+        except OSError as error:
             self._failure = error
             raise
 
-    def _write_columns(self) -> None:
-        number = max(0, self._appended - 1) // self._schema.column_rows
-        for name, values in self._columns.items():
-            if not values:
-                continue
-            size = self._schema.column_rows
-            if COLUMN_TYPES[name].kind == "O":
-                data = encode_strings(values, size)
-            else:
-                padded = np.zeros(size, COLUMN_TYPES[name])
-                padded[: len(values)] = values
-                data = padded.tobytes()
-            self._folder.replace(f"{name}/c.{number}", data + checksum(data))
-
     def _check_place(self, values: RowValues) -> None:
         """The rules between rows: ids are unique, and all rows have a group or none has."""
-        if values.hashkey in self._keys:
-            raise refused(("hashkey",), "repeated hashkey", "one per store", repr(values.hashkey))
-        if self._appended == 0:
-            self._schema = replace(self._schema, grouped=values.group is not None)
-            self._columns = {name: [] for name in self._schema.columns}
-        elif (values.group is not None) != self._schema.grouped:
-            expected = "one for every row" if self._schema.grouped else "none, as before"
-            raise refused(("group",), "group", expected, repr(values.group))
-
-
-def _write_metadata(folder: Folder, schema: NativeSchema) -> None:
-    folder.replace(f"{ACTIVATIONS}/zarr.json", schema.activations_json(schema.rows))
-    for name in schema.columns:
-        folder.replace(f"{name}/zarr.json", schema.column_json(name, schema.rows))
-
-
-@contextmanager
-def _clear_errors(root: Path, rows: int) -> Iterator[None]:
-    try:
-        yield
-    except StoreError:
-        raise
-    except OSError as error:
-        free = shutil.disk_usage(root).free if root.exists() else 0
-        raise StoreError(
-            f"{root}: cannot write: {error.strerror} ({free / 2**20:.0f} MiB free); {rows} "
-            "committed rows are safe; make room and resume the store"
-        ) from error
+        if values.hashkey in self:
+            raise refused("hashkey", "repeated hashkey", "one per store", repr(values.hashkey))
+        if len(self) and (values.group is not None) != self._grouped:
+            expected = "one for every row" if self._grouped else "none, as before"
+            raise refused("group", "group", expected, repr(values.group))

@@ -24,6 +24,8 @@ from kview.contracts import ConfigError, ContractError, StoreError
 from kview.data import ActivationStore, ActivationWriter, verify_store
 
 SIZES: dict[str, Any] = {"layers": [0, 3, 7], "hidden_size": 5, "max_tokens": 4, "model": "m"}
+INDEX = 3 * 3 * 16
+"""Bytes of the index of a shard of three rows."""
 APPENDER = HELPERS / "written_rows.py"
 
 
@@ -84,10 +86,13 @@ def test_a_shard_is_the_one_that_zarr_writes(tmp_path: Path) -> None:
     theirs[:] = ours[:]
     for row, layer in ((0, 0), (2, 2), (6, 1)):
         shard = np.frombuffer((tmp_path / f"b.zarr/c/{row // 3}/0/0/0").read_bytes(), "u1")
-        index = shard[-(3 * 3 * 16 + 4) : -4].view("<u8").reshape(3, 3, 2)
-        offset, length = index[row % 3, layer].tolist()
+        offset, length = (
+            shard[-INDEX - 4 : -4].view("<u8").reshape(3, 3, 2)[row % 3, layer].tolist()
+        )
         mine = np.frombuffer((path / f"activations/c.{row // 3}.0.0.0").read_bytes(), "u1")
-        my_offset = (row % 3 * 3 + layer) * length
+        my_index = mine[:INDEX].view("<u8").reshape(3, 3, 2)
+        my_offset, my_length = my_index[row % 3, layer].tolist()
+        assert (my_offset, my_length) == (INDEX + (row % 3 * 3 + layer) * length, length)
         np.testing.assert_array_equal(
             mine[my_offset : my_offset + length], shard[offset : offset + length]
         )
