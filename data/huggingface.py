@@ -5,16 +5,16 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..contracts import StoreError
-from .capture_model import CaptureModel, load_model
+from .capture_model import load_model
 from .capture_requests import Kind, Request, Tokens, read_requests, tokenize
 from .labels import FilePath
+from .native.begin import create_or_resume
+from .native.schema import new_schema
 from .native.writer import ActivationWriter
 
 log = logging.getLogger("kview.data")
@@ -129,7 +129,14 @@ def capture(
     wanted = [i for i, t in enumerate(tokens) if t.positions and i not in left_out]
     out_of_range: list[OutOfRange] = []
     seen, started = 0, time.perf_counter()
-    with _writer(out, network, max_tokens, dtype) as writer:
+    wanted_store = new_schema(
+        layers=network.layers,
+        hidden_size=network.hidden_size,
+        max_tokens=max_tokens,
+        model=network.name,
+        dtype=dtype,
+    )
+    with create_or_resume(out, wanted_store) as writer:
         resumed = len(writer)
         for batch in plan_batches([len(t.ids) for t in tokens], wanted, batch_tokens):
             todo = [i for i in batch if requests[i].hashkey not in writer]
@@ -202,29 +209,3 @@ def _out_of_range(
         if not top <= float(np.finfo(dtype).max):
             return OutOfRange(hashkey, layer, top)
     return None
-
-
-def _writer(
-    out: str | os.PathLike[str], network: CaptureModel, max_tokens: int, dtype: str
-) -> ActivationWriter:
-    if not (Path(out) / "zarr.json").exists():
-        return ActivationWriter.create(
-            out,
-            layers=network.layers,
-            hidden_size=network.hidden_size,
-            max_tokens=max_tokens,
-            model=network.name,
-            dtype=dtype,
-        )
-    writer = ActivationWriter.resume(out)
-    schema = writer.schema
-    for name, there, here in (
-        ("model", schema.model, network.name),
-        ("layers", schema.layers, network.layers),
-        ("max_tokens", schema.max_tokens, max_tokens),
-        ("dtype", schema.dtype, dtype),
-    ):
-        if there != here:
-            writer.close()
-            raise StoreError(f"{os.fspath(out)} was begun with {name}={there!r}, not {here!r}")
-    return writer

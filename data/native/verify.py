@@ -9,12 +9,15 @@ import numpy as np
 
 from ...contracts import StoreError
 from ..layout.activations import ActivationArray
+from ..layout.chunks import MISSING, ShardIndexError, read_shard_index
 from ..layout.columns import read_column, require_meta
 from ..layout.damage import Damage, Progress, attempt, verify_activations, verify_column
 from ..layout.files import Files, lines
+from ..layout.metadata import ArrayMeta
 from ..logprobs import verify_logprobs
 from .reader import check_activations, check_range, parse_text
 from .schema import ACTIVATIONS, TEXTS, NativeSchema, parse_schema
+from .shard_file import shard_index
 
 
 def verify_native(files: Files, attributes: dict[str, Any], tell: Progress) -> Iterator[Damage]:
@@ -43,7 +46,11 @@ def verify_native(files: Files, attributes: dict[str, Any], tell: Progress) -> I
     if meta is not None:
         rows = np.arange(min(schema.rows, meta.shape[0]))
         counts = counts[: len(rows)].clip(0, meta.shape[2])
-        yield from verify_activations(ActivationArray(files, meta), rows, counts, tell)
+        damage = list(verify_activations(ActivationArray(files, meta), rows, counts, tell))
+        yield from damage
+        listed = {(d.row, d.layer) for d in damage}
+        found = _verify_indices(files, schema, meta)
+        yield from (d for d in found if (d.row, d.layer) not in listed)
 
 
 def _verify_keys(keys: list[str]) -> Iterator[Damage]:
@@ -63,3 +70,24 @@ def _verify_texts(files: Files, schema: NativeSchema) -> Iterator[Damage]:
         yield Damage(TEXTS, None, None, problem)
     for number, line in lines(data):
         yield from attempt(TEXTS, partial(parse_text, files, number, line))
+
+
+def _verify_indices(files: Files, schema: NativeSchema, meta: ArrayMeta) -> Iterator[Damage]:
+    """Indices without a checksum; the entry of a row that is not committed may be missing."""
+    if schema.sharding.checksum:
+        return
+    expected = shard_index(schema, schema.shard_rows)
+    for number, start in enumerate(range(0, schema.rows, schema.shard_rows)):
+        key = schema.shard_key(number)
+        try:
+            found = read_shard_index(files, meta, key)
+        except ShardIndexError:
+            found = None
+        if found is None:
+            continue  # its chunks have said so
+        entries = found.reshape(expected.shape)
+        sound = (entries == expected).all(2)  # (S, L)
+        sound[schema.rows - start :] |= (entries[schema.rows - start :] == MISSING).all(2)
+        for row, layer in np.argwhere(~sound).tolist():
+            problem = f"its entry in the index of shard {key} is damaged"
+            yield Damage(ACTIVATIONS, start + row, layer, problem)
