@@ -9,7 +9,7 @@ from ..data import write_synthetic_store
 from ..eval import write_evaluation
 from ..train import ContrastiveTrainerConfig, RunFolder
 from .console import note, say
-from .evaluate import show
+from .metric_table import show_metrics
 from .scored_run import detect, write_page
 from .settings import EncoderSettings, RunSettings
 from .train import train
@@ -52,6 +52,6 @@ def run_demo(command: Demo) -> None:
     found = detect(folder)
     write_evaluation(folder.path, found.evaluation)
     report = write_page(found, folder, folder.path)
-    show(found.evaluation)
+    show_metrics(found.evaluation)
     say(f"{time.perf_counter() - began:.0f} s")
     say(f"report: {report}")

@@ -1,0 +1,63 @@
+"""`kview evaluate --matrix`: several runs, each scored on several stores."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..contracts import ConfigError
+from ..eval import DetectionEvaluation, NoMetrics, write_matrix
+from ..train import RunFolder
+from .console import print_table
+from .scored_run import DetectionSettings, detect
+
+
+def score_matrix(
+    runs: Sequence[str], stores: Sequence[str], out: str, how: DetectionSettings
+) -> Path:
+    """Scores every run on its own test rows and on every store; gives the path of the page.
+
+    A store that does not fit a run leaves a cell with the reason.
+
+    Args:
+        runs: folders of the runs.
+        stores: the other stores.
+        out: folder to write to.
+        how: settings of the detectors.
+
+    Raises:
+        ConfigError: names repeat, or a run's own test rows cannot be scored.
+    """
+    for paths in (runs, stores):
+        names = [folder_name(path) for path in paths]
+        if len(set(names)) < len(names):
+            raise ConfigError(
+                f"a matrix tells runs and stores apart by their folders' names: {names} repeat one"
+            )
+    cells: dict[tuple[str, str], DetectionEvaluation | NoMetrics] = {}
+    for run in runs:
+        cells[folder_name(run), "its own test rows"] = detect(RunFolder(run), how=how).evaluation
+        for store in stores:
+            try:
+                cell = detect(RunFolder(run), store, how).evaluation
+            except ConfigError as error:
+                cell = NoMetrics(reason=str(error))
+            cells[folder_name(run), folder_name(store)] = cell
+    names = list(dict.fromkeys(run for run, _ in cells))
+    print_table(
+        "AUROC of kNN, by run and store",
+        ("run", *dict.fromkeys(store for _, store in cells)),
+        [
+            (name, *(_auroc(cell) for (run, _), cell in cells.items() if run == name))
+            for name in names
+        ],
+    )
+    return write_matrix(out, cells)
+
+
+def folder_name(path: str) -> str:
+    """The name of a run or a store: that of its folder."""
+    return Path(path).resolve().name
+
+
+def _auroc(cell: DetectionEvaluation | NoMetrics) -> str:
+    metrics = cell if isinstance(cell, NoMetrics) else cell.detectors["knn"].metrics
+    return "-" if isinstance(metrics, NoMetrics) else f"{metrics.auroc.value:.3f}"

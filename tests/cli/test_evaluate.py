@@ -1,0 +1,103 @@
+"""`kview evaluate` and `kview report`."""
+
+import json
+import shutil
+import tarfile
+
+import pytest
+from safetensors import safe_open
+
+from helpers.commands import error_of, sibling, train
+from helpers.paths import REAL
+from kview.cli.main import main
+from kview.data import write_synthetic_store
+
+ARCHIVE = REAL / "halueval_qa_minilm.tar.gz"
+
+
+@pytest.mark.parametrize("flags", [[], ["--layer-aware"], ["--split", "three_way"]])
+def test_train_then_evaluate(store, tmp_path, flags, capsys):
+    run = tmp_path / "run"
+    train(store, run, *flags)
+    main(["evaluate", str(run)])
+    printed = capsys.readouterr().out
+    for name in ("knn", "mahalanobis", "cosine", "length", "probe", str(run / "report.html")):
+        assert name in printed.replace("\n", "")
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    for group, names in {
+        "detectors": ("knn", "mahalanobis", "cosine"),
+        "baselines": ("length", "probe"),
+    }.items():
+        for name in names:
+            low, high = evaluation[group][name]["interval"]
+            assert 0 <= low <= evaluation[group][name]["auroc"] <= high <= 1
+    assert (run / "report.html").read_text().startswith("<!")
+    lines = (run / "predictions.csv").read_text().splitlines()
+    assert lines[0].startswith("hashkey,split,halu,knn")
+    assert len(lines) == 1 + 16
+
+
+def test_another_store_is_scored(store, tmp_path, capsys):
+    run, other = tmp_path / "run", tmp_path / "other.zarr"
+    train(store, run)
+    sibling(other)
+    main(["evaluate", str(run), str(other), "--embeddings", "--k", "3"])
+    assert "30 test rows" in capsys.readouterr().out
+    folder = run / "on-other.zarr"
+    evaluation = json.loads((folder / "evaluation.json").read_text())
+    assert (evaluation["data"]["n_test"], evaluation["data"]["k"]) == (30, 3)
+    with safe_open(folder / "embeddings.safetensors", "numpy") as embeddings:
+        assert embeddings.get_slice("z_views").get_shape() == [30, 4, 128]
+
+
+def test_rows_that_were_trained_on_are_not_scored(store, tmp_path, capsys):
+    run = tmp_path / "run"
+    train(store, run)
+    main(["evaluate", str(run), str(store)])
+    printed = capsys.readouterr()
+    assert "16 test rows" in printed.out
+    assert "64 rows of" in printed.err
+
+
+def test_a_store_of_another_model_is_refused(store, tmp_path, capsys):
+    run, other = tmp_path / "run", tmp_path / "other.zarr"
+    train(store, run)
+    write_synthetic_store(other, num_rows=30, num_layers=5, hidden_size=8, max_tokens=4, seed=2)
+    assert "hidden size 8 (the run: 16)" in error_of(capsys, "evaluate", str(run), str(other))
+
+
+def test_data_that_changed_since_is_not_evaluated(store, tmp_path, capsys):
+    run, copy = tmp_path / "run", tmp_path / "copy.zarr"
+    shutil.copytree(store, copy)
+    train(copy, run)
+    shutil.rmtree(copy)
+    write_synthetic_store(copy, num_rows=90, num_layers=5, hidden_size=16, max_tokens=4, seed=1)
+    assert "is not what it was trained on" in error_of(capsys, "evaluate", str(run))
+
+
+def test_report_leaves_the_metrics_as_they_were(store, tmp_path, capsys):
+    run = tmp_path / "run"
+    train(store, run)
+    main(["evaluate", str(run), "--k", "3", "--reference", "all"])
+    before = [(run / name).read_bytes() for name in ("evaluation.json", "predictions.csv")]
+    (run / "report.html").unlink()
+    main(["report", str(run)])
+    assert (run / "report.html").is_file()
+    assert [(run / n).read_bytes() for n in ("evaluation.json", "predictions.csv")] == before
+
+
+@pytest.mark.skipif(
+    not ARCHIVE.is_file(), reason="the real activations are not beside the checkout"
+)
+def test_the_real_store_end_to_end(tmp_path, capsys):
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(tmp_path, filter="data")
+    data, run = tmp_path / "halueval_qa_minilm", tmp_path / "run"
+    flags = ["--num-views", "4", "--split", "two_way", "--seed", "42"]
+    main(["train", str(data), "--out", str(run), *flags])
+    main(["evaluate", str(run)])
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    assert evaluation["detectors"]["knn"]["auroc"] >= 0.95
+    assert "num_views=8 exceeds the 7 layers available" in error_of(
+        capsys, "train", str(data), "--out", str(tmp_path / "b"), "--num-views", "8"
+    )

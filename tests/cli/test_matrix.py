@@ -1,0 +1,29 @@
+"""`kview evaluate --matrix`."""
+
+import json
+
+from helpers.commands import error_of, sibling, train
+from kview.cli.main import main
+
+
+def test_a_matrix_of_runs_and_stores(store, tmp_path, capsys):
+    for name in ("one", "two"):
+        train(store, tmp_path / name)
+    sibling(tmp_path / "other.zarr")
+    runs = [str(tmp_path / name) for name in ("one", "two")]
+    stores = ["--stores", str(tmp_path / "other.zarr")]
+    main(["evaluate", "--matrix", *runs, *stores, "--out", str(tmp_path / "matrix")])
+    cells = json.loads((tmp_path / "matrix" / "matrix.json").read_text())["cells"]
+    assert [(c["run"], c["store"]) for c in cells] == [
+        (run, where) for run in ("one", "two") for where in ("its own test rows", "other.zarr")
+    ]
+    assert "other.zarr" in capsys.readouterr().out
+    assert (tmp_path / "matrix" / "matrix.html").is_file()
+    assert "needs --out DIR" in error_of(capsys, "evaluate", "--matrix", *runs)
+    assert "no effect without --matrix" in error_of(capsys, "evaluate", runs[0], *stores)
+
+
+def test_a_matrix_needs_names_that_differ(tmp_path, capsys):
+    runs = [str(tmp_path / name / "run") for name in ("a", "b")]
+    error = error_of(capsys, "evaluate", "--matrix", *runs, "--out", str(tmp_path / "matrix"))
+    assert "['run', 'run'] repeat one" in error
