@@ -10,7 +10,8 @@ import torch
 
 from .checking.axes import one_table
 from .checking.check import accepts, read_all
-from .checking.plan import Hint, Plan
+from .checking.hints import Hint
+from .checking.plan import Plan
 from .checking.report import Report
 from .errors import ContractError
 from .levels import Level, current_level
@@ -60,11 +61,12 @@ def boundary(function: Callable[P, R]) -> Callable[P, R]:
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
         given = {n: bound.arguments[n] for n in arguments.hints}
+        nested = functools.partial(accepts, level=level)
         with one_table():
-            if not arguments.accepts(tuple(given.values()), level, accepts):
+            if not arguments.accepts(tuple(given.values()), nested):
                 raise _error(name, (arguments, given), level=level)
             value = function(*args, **kwargs)
-            if not result.accepts((value,) * len(result.hints), level, accepts):
+            if not result.accepts((value,) * len(result.hints), nested):
                 raise _error(name, (arguments, given), (result, {"return": value}), level=level)
         return value
 

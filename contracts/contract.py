@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from .checking.check import plan_of, read_all, validate
-from .checking.plan import Planned
 from .checking.report import Report, describe
+from .checking.rule import Ruled
 from .levels import current_level
 
 C = TypeVar("C", bound="Contract")
 
 
-class Contract(Planned):
+class Contract(Ruled):
     """Checked construction, device moves, and strict, read-only access by name.
 
     A subclass is a frozen, slotted, keyword-only dataclass with jaxtyping annotations; its `rules`

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
-from functools import cache
+from functools import cache, partial
 from operator import attrgetter
 from typing import Any, cast, get_type_hints
 
@@ -11,12 +11,13 @@ from torch import Tensor
 
 from ..levels import Level
 from .axes import one_table
-from .plan import Hint, Plan, Planned
+from .hints import Hint
+from .plan import Plan
 from .report import Report
-from .rule import Rule
+from .rule import Rule, Ruled
 
 
-def validate(contract: Planned, level: Level) -> None:
+def validate(contract: Ruled, level: Level) -> None:
     """Checks one contract at `level`.
 
     Raises:
@@ -26,15 +27,15 @@ def validate(contract: Planned, level: Level) -> None:
         accepted = accepts(contract, level)
     if not accepted:
         report = Report(type(contract).__name__)
-        collect(report, contract, level)
+        explain(report, contract, level)
         raise report.error()
 
 
-def accepts(contract: Planned, level: Level) -> bool:
+def accepts(contract: Ruled, level: Level) -> bool:
     """The fast answer; binds the contract's axes on the table that the caller holds."""
     cls = type(contract)
     values = _values(cls)(contract)
-    if not plan_of(cls).accepts(values, level, accepts):
+    if not plan_of(cls).accepts(values, partial(accepts, level=level)):
         return False
     devices = {x.device for x in tensors_in(values)}
     if len(devices) > 1:
@@ -43,7 +44,7 @@ def accepts(contract: Planned, level: Level) -> bool:
     return all(rule.holds(contract) for rule in rules)
 
 
-def collect(report: Report, contract: Planned, level: Level, prefix: str = "") -> None:
+def explain(report: Report, contract: Ruled, level: Level, prefix: str = "") -> None:
     """The slow answer: adds every violation of one contract to the report."""
     hints = plan_of(type(contract)).hints
     values = {n: getattr(contract, n) for n in hints}
@@ -70,12 +71,13 @@ def read_all(
 ) -> set[str]:
     """Reads named values into the report; returns the names of those that are malformed."""
 
-    def nested(inner: Any, path: str) -> None:
-        collect(report, inner, level, f"{path}.")
+    def nested(inner: Ruled, path: str) -> None:
+        explain(report, inner, level, f"{path}.")
 
     before = len(report.violations)
-    for name, value in values.items():
-        report.read(prefix + name, hints[name], value, nested)
+    with one_table():  # none of the fast check's sizes
+        for name, value in values.items():
+            hints[name].explain(report, prefix + name, value, nested)
     return {n for v in report.violations[before:] for f in v.fields for n in _path(f)}
 
 
@@ -89,7 +91,7 @@ def tensors_in(value: Any) -> list[Tensor]:
 def _gather(value: Any, found: list[Tensor]) -> None:
     if isinstance(value, Tensor):
         found.append(value)
-    elif isinstance(value, Planned):
+    elif isinstance(value, Ruled):
         _gather(_values(type(value))(value), found)
     elif isinstance(value, list | tuple):
         for item in cast(list[Any] | tuple[Any, ...], value):
@@ -98,20 +100,20 @@ def _gather(value: Any, found: list[Tensor]) -> None:
 
 
 @cache
-def plan_of(cls: type[Planned]) -> Plan:
+def plan_of(cls: type[Ruled]) -> Plan:
     """The plan of a contract's fields, by name."""
     hints = get_type_hints(cls, include_extras=True)
     return Plan({f.name: Hint(hints[f.name]) for f in fields(cast(Any, cls))})
 
 
 @cache
-def _values(cls: type[Planned]) -> Callable[[Planned], tuple[Any, ...]]:
+def _values(cls: type[Ruled]) -> Callable[[Ruled], tuple[Any, ...]]:
     names = list(plan_of(cls).hints)
     return attrgetter(*names) if len(names) > 1 else lambda c: (getattr(c, names[0]),)
 
 
 @cache
-def _rules(cls: type[Planned], full: bool, readable: bool) -> tuple[Rule, ...]:
+def _rules(cls: type[Ruled], full: bool, readable: bool) -> tuple[Rule, ...]:
     return tuple(r for r in cls.rules if (full or not r.full) and (readable or not r.reads_values))
 
 

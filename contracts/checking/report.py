@@ -1,19 +1,16 @@
 """Collects everything that is wrong with a set of annotated values into one ContractError."""
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from typing import Any, TypeVar, cast, get_origin
+from contextlib import contextmanager
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from ..errors import ContractError, Violation, listed
-from .axes import one_table
-from .plan import Hint, is_sequence
 
 R = TypeVar("R")
 Size = int | tuple[int, ...]
-Nested = Callable[[Any, str], None]
 
 _LINES = 20
 
@@ -31,7 +28,7 @@ class Report:
         self.violations: list[Violation] = []
         self.axes: dict[str, dict[str, Size]] = {}
         self._scope = ""
-        self._seen: list[tuple[str, str, str]] = []  # name, expected, got
+        self._seen: dict[str, tuple[str, str]] = {}  # what was expected, and what came
 
     def add(self, fields: tuple[str, ...], rule: str, expected: str, got: str) -> None:
         """Adds one violation."""
@@ -41,26 +38,14 @@ class Report:
         """Puts one size on the table of axes."""
         self.axes.setdefault(axis + self._scope, {})[name] = size
 
-    def read(self, name: str, hint: Hint, value: object, nested: Nested) -> None:
-        """Adds what is wrong with one value on its own, and its sizes to the table of axes.
+    def see(self, name: str, expected: str, value: object) -> None:
+        """Remembers what is asked of a value that is read next, and what came."""
+        self._seen[name] = expected, describe(value)
 
-        Args:
-            nested: reads a contract found inside, under the given name.
-        """
-        if value is None and hint.optional:
-            return
-        self._seen.append((name, hint.expected, describe(value)))
-        if any(_is_array(a, value) for a in hint.arrays):
-            self._read_array(name, hint, value)
-        elif hint.contracts and isinstance(value, tuple(hint.contracts)):
-            with self._apart(name) if hint.apart else nullcontext():
-                nested(value, name)
-        elif hint.element is not None and is_sequence(value):
-            self._read_list(name, hint, cast(Sequence[Any], value), nested)
-        elif hint.parts is not None and isinstance(value, tuple):
-            self._read_tuple(name, hint, cast(tuple[Any, ...], value), nested)
-        elif (isinstance(value, str) and hint.refuses_letters) or not _fits(value, hint):
-            self._refuse(name, hint, value)
+    def refuse(self, name: str, rule: str, advice: str = "") -> None:
+        """Adds the violation of a value that was seen, with advice behind what came."""
+        expected, got = self._seen[name]
+        self.add((name,), rule, expected, got + advice)
 
     def error(self) -> ContractError:
         """The error with all violations; sizes that disagree are one violation an axis."""
@@ -94,7 +79,7 @@ class Report:
             raise self.error()
 
     @contextmanager
-    def _apart(self, scope: str) -> Generator[None, None, None]:
+    def apart(self, scope: str) -> Generator[None, None, None]:
         """Inside, axes belong to `scope` alone: its sizes need not agree with those outside."""
         outer, self._scope = self._scope, f" of {scope}"
         yield
@@ -107,48 +92,8 @@ class Report:
 
     def _unexplained(self) -> Violation:
         """Of values that fit one by one, where only jaxtyping knows why not together: `B+1`."""
-        names, expected, got = (tuple(column) for column in zip(*self._seen, strict=True))
-        return Violation(names, "together", listed(expected), listed(got))
-
-    def _read_array(self, name: str, hint: Hint, value: Any) -> None:
-        ranked = [a for a in hint.arrays if _is_array(a, value) and _has_rank(a, value.ndim)]
-        if not ranked:
-            self.add((name,), "rank", hint.expected, describe(value))
-            return
-        typed = [a for a in ranked if _has_dtype(a, value)]
-        if not typed:
-            self.add((name,), "dtype", hint.expected, describe(value))
-        elif not any(_has_fixed_sizes(a, value) for a in typed):
-            self.add((name,), "size", hint.expected, describe(value))
-        for axis, size in _named_sizes((typed or ranked)[0], value):
-            self.put(axis, name, size)
-            if isinstance(size, int) and size < hint.minimum.get(axis, 0):
-                expected = f"{axis} >= {hint.minimum[axis]}"
-                self.add((name,), f"size of {axis}", expected, f"{axis} = {size}")
-
-    def _read_list(self, name: str, hint: Hint, value: Sequence[Any], nested: Nested) -> None:
-        if not any(isinstance(value, get_origin(t) or t) for t in hint.types):
-            self._refuse(name, hint, value)
-            return
-        if hint.length:
-            self.put(hint.length.axis, name, len(value))
-        element = cast(Hint, hint.element)
-        for i, item in enumerate(value):
-            self.read(f"{name}[{i}]", element, item, nested)
-
-    def _read_tuple(self, name: str, hint: Hint, value: tuple[Any, ...], nested: Nested) -> None:
-        parts = cast(tuple[Hint, ...], hint.parts)
-        if len(value) != len(parts):
-            self._refuse(name, hint, value)
-            return
-        for i, (part, item) in enumerate(zip(parts, value, strict=True)):
-            self.read(f"{name}[{i}]", part, item, nested)
-
-    def _refuse(self, name: str, hint: Hint, value: object) -> None:
-        got = describe(value)
-        if hint.contracts and isinstance(value, Mapping):
-            got += f"; {hint.contracts[0].__name__}.from_dict(...) builds one from a dict"
-        self.add((name,), "type", hint.expected, got)
+        expected, got = zip(*self._seen.values(), strict=True)
+        return Violation(tuple(self._seen), "together", listed(expected), listed(got))
 
 
 def describe(value: object) -> str:
@@ -171,49 +116,6 @@ def describe(value: object) -> str:
 
 def _shape(shape: Sequence[int]) -> str:
     return f"({', '.join(map(str, shape))}{',' * (len(shape) == 1)})" if shape else "scalar"
-
-
-def _fits(value: object, hint: Hint) -> bool:
-    from beartype.door import is_bearable
-
-    with one_table():
-        return is_bearable(value, hint.outside)
-
-
-def _is_array(array: Any, value: object) -> bool:
-    if array.array_type is Any:
-        return hasattr(value, "shape") and hasattr(value, "dtype")
-    return isinstance(value, array.array_type)
-
-
-def _has_dtype(array: Any, value: Any) -> bool:
-    return isinstance(value, array.dtype[array.array_type, "..."])
-
-
-def _has_rank(array: Any, rank: int) -> bool:
-    if array.index_variadic is None:
-        return len(array.dims) == rank
-    return len(array.dims) - 1 <= rank
-
-
-def _by_axis(array: Any, value: Any) -> Iterator[tuple[Any, Size]]:
-    """Each axis of an annotation with its size; what a variadic one stands for is one tuple."""
-    dims, shape, variadic = array.dims, tuple(value.shape), array.index_variadic
-    for i, dim in enumerate(dims):
-        if i == variadic:
-            yield dim, shape[i : len(shape) - (len(dims) - i - 1)]
-        else:
-            yield dim, shape[i if variadic is None or i < variadic else i - len(dims)]
-
-
-def _named_sizes(array: Any, value: Any) -> Iterator[tuple[str, Size]]:
-    for dim, size in _by_axis(array, value):
-        if hasattr(dim, "name"):  # others are anonymous, fixed or symbolic
-            yield f"*{dim.name}" if isinstance(size, tuple) else dim.name, size
-
-
-def _has_fixed_sizes(array: Any, value: Any) -> bool:
-    return all(getattr(dim, "size", size) == size for dim, size in _by_axis(array, value))
 
 
 def _disagree(sizes: Mapping[str, Size]) -> bool:

@@ -1,8 +1,8 @@
-"""What a rule beyond shape and dtype is."""
+"""What a rule beyond shape and dtype is, and what has such rules."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +26,16 @@ class Rule:
     got: Callable[[Any], str]
     full: bool = False
     reads_values: bool = True
+
+
+class Ruled:
+    """Marks a type whose annotated fields and rules are checked: the contracts.
+
+    Attributes:
+        rules: what its annotations cannot say.
+        is_batch: it has a number of samples of its own, which others beside it need not share.
+    """
+
+    __slots__ = ()
+    rules: ClassVar[tuple[Rule, ...]] = ()
+    is_batch: ClassVar[bool] = False

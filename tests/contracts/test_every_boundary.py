@@ -22,7 +22,7 @@ from kview.contracts import (
     checks,
 )
 from kview.contracts.boundaries import BOUNDARIES
-from kview.contracts.checking.plan import Hint
+from kview.contracts.checking.hints import Hint
 from kview.contracts.strategies import (
     embedding_batches,
     invalid_kview_batches,

@@ -1,0 +1,294 @@
+"""Annotations by kind: what each accepts, and beside it how it says what is wrong."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from functools import cache, partial
+from types import NoneType, UnionType
+from typing import Annotated, Any, Protocol, Union, cast, get_args, get_origin
+
+from jaxtyping import AbstractArray
+
+from .arrays import Arrays
+from .axes import AtLeast, Len, Length, one_table
+from .report import Report
+from .rule import Ruled
+
+Accepts = Callable[[Any], bool]
+"""Answers for a contract found inside a value."""
+
+Explains = Callable[[Any, str], None]
+"""Reads a contract found inside a value into the report, under a name."""
+
+
+class Kind(Protocol):
+    """One kind of annotation.
+
+    Attributes:
+        outside: the alternatives as beartype is to check them, without what lists hold: it would
+            sample that.
+        words: the annotation in words, as a report says it.
+        classes: the classes that say all there is to say, or none.
+        needs_look: beartype does not see all of it, so `accepts` has to.
+    """
+
+    outside: tuple[Any, ...]
+    words: str
+    classes: tuple[Any, ...]
+    needs_look: bool
+
+    def owns(self, value: Any) -> bool:
+        """Whether a value is of this kind, right or wrong."""
+        ...
+
+    def accepts(self, value: Any, nested: Accepts) -> bool:
+        """The fast answer for a value that it owns and that beartype lets pass."""
+        ...
+
+    def explain(self, report: Report, name: str, value: Any, nested: Explains) -> None:
+        """The slow answer for a value that it owns: adds what is wrong, and sizes, to a report."""
+        ...
+
+
+class Contracts:
+    """The alternatives that are contracts.
+
+    Args:
+        alternatives: the contracts.
+        apart: they are batches with sizes of their own, not on the table that the others share.
+    """
+
+    classes = ()
+    needs_look = True
+
+    def __init__(self, alternatives: Sequence[type[Ruled]], apart: bool) -> None:
+        self.outside = tuple(alternatives)
+        self.apart = apart and any(contract.is_batch for contract in alternatives)
+        self.words = " or ".join(contract.__name__ for contract in alternatives)
+
+    def owns(self, value: object) -> bool:
+        return isinstance(value, self.outside)
+
+    def accepts(self, value: Ruled, nested: Accepts) -> bool:
+        with one_table() if self.apart else nullcontext():
+            return nested(value)
+
+    def explain(self, report: Report, name: str, value: Ruled, nested: Explains) -> None:
+        with report.apart(name) if self.apart else nullcontext():
+            nested(value, name)
+
+
+class Elements:
+    """Lists and sequences of something, `Sequence[KViewItem]`: each element is looked at.
+
+    A string is a sequence, too, but of letters.
+
+    Args:
+        alternatives: `list[str]`, `Sequence[KViewItem]`, `tuple[int, ...]`.
+        length: the axis that their length is, or None.
+    """
+
+    classes = ()
+    needs_look = True
+
+    def __init__(self, alternatives: Sequence[Any], length: Len | None) -> None:
+        self.outside = tuple(get_origin(a) for a in alternatives)
+        element = Union[tuple(get_args(a)[0] for a in alternatives)]  # noqa: UP007
+        self.element = Hint(element, apart=True)
+        self.length = length
+        names = " or ".join(kind.__name__ for kind in self.outside)
+        of_length = f" of length {length.axis}" if length else ""
+        self.words = f"{names} of {self.element.expected}{of_length}"
+
+    def owns(self, value: object) -> bool:
+        return isinstance(value, self.outside) and not isinstance(value, str)
+
+    def accepts(self, value: Sequence[Any], nested: Accepts) -> bool:
+        if self.length and not isinstance(Length(len(value)), self.length.array):
+            return False
+        if classes := self.element.classes:
+            return all(isinstance(v, classes) for v in value)
+        return all(self.element.fits(v) and self.element.accepts(v, nested) for v in value)
+
+    def explain(self, report: Report, name: str, value: Sequence[Any], nested: Explains) -> None:
+        if self.length:
+            report.put(self.length.axis, name, len(value))
+        for i, element in enumerate(value):
+            self.element.explain(report, f"{name}[{i}]", element, nested)
+
+
+class FixedTuple:
+    """A tuple of so many parts: `tuple[KViewBatch, Float[Tensor, "B D"]]`."""
+
+    classes = ()
+
+    def __init__(self, hint: Any, apart: bool) -> None:
+        self.parts = [Hint(part, apart=apart) for part in get_args(hint)]
+        self.outside = (tuple.__class_getitem__(tuple(part.outside for part in self.parts)),)
+        self.words = f"tuple of ({', '.join(part.expected for part in self.parts)})"
+        self.needs_look = any(part.needs_look for part in self.parts)
+
+    def owns(self, value: object) -> bool:
+        return isinstance(value, tuple) and len(cast(Any, value)) == len(self.parts)
+
+    def accepts(self, value: tuple[Any, ...], nested: Accepts) -> bool:
+        return all(part.accepts(v, nested) for part, v in zip(self.parts, value, strict=True))
+
+    def explain(self, report: Report, name: str, value: tuple[Any, ...], nested: Explains) -> None:
+        for i, (part, v) in enumerate(zip(self.parts, value, strict=True)):
+            part.explain(report, f"{name}[{i}]", v, nested)
+
+
+class Plain:
+    """Whatever beartype checks whole: `str`, `dict[str, int]`, a class.
+
+    Raises:
+        TypeError: a contract hides in it, where it would not be checked.
+    """
+
+    needs_look = False
+
+    def __init__(self, hint: Any) -> None:
+        if any(map(_mentions_contract, get_args(hint))):
+            raise TypeError(
+                f"{hint} hides a contract where it cannot be checked: take or return it directly, "
+                "in a list, or in a tuple"
+            )
+        self.outside = (hint,)
+        self.words = getattr(get_origin(hint) or hint, "__name__", str(hint))
+        self.classes = (hint,) if isinstance(hint, type) and hint is not float else ()
+
+    def owns(self, value: object) -> bool:
+        with one_table():
+            return fits(value, self.outside[0])
+
+    def accepts(self, value: object, nested: Accepts) -> bool:
+        return True
+
+    def explain(self, report: Report, name: str, value: object, nested: Explains) -> None:
+        """What is owned is right."""
+
+
+class Hint:
+    """One annotation taken apart: its alternatives by kind, and whether None will do.
+
+    Attributes:
+        kinds: the alternatives; a value is judged by the first that owns it.
+        contracts: the alternatives that are contracts.
+        outside: what beartype is to check.
+        expected: the annotation in words: `Float (B, K) or None`, `list of str of length B`.
+        classes: the classes that say all there is to say, or none.
+        needs_look: beartype does not see all of it, so `accepts` has to.
+
+    Raises:
+        TypeError: a contract hides where it could not be checked, as in `dict[str, KViewBatch]`.
+    """
+
+    def __init__(self, annotation: Any, *, apart: bool = False) -> None:
+        alternatives, markers = _taken_apart(annotation)
+        self.contracts = tuple(a for a in alternatives if _is_kind(a, Ruled))
+        self.kinds = _kinds(alternatives, markers, apart)
+        self.is_optional = NoneType in alternatives
+        none = [None] if self.is_optional else []
+        outside = [alternative for k in self.kinds for alternative in k.outside]
+        self.outside: Any = Union[(*outside, *none)]
+        self.expected = " or ".join([k.words for k in self.kinds] + ["None" for _ in none])
+        self.needs_look = any(k.needs_look for k in self.kinds)
+        is_said = not none and all(k.classes for k in self.kinds)
+        self.classes = sum((k.classes for k in self.kinds), ()) if is_said else ()
+        self._marked: Any = marked(self.outside, self)
+
+    def fits(self, value: object) -> bool:
+        """Whether beartype lets it pass."""
+        return fits(value, self._marked)
+
+    def accepts(self, value: object, nested: Accepts) -> bool:
+        """What is left to ask of a value that beartype lets pass."""
+        if value is None and self.is_optional:
+            return True
+        for kind in self.kinds:
+            if kind.owns(value):
+                return kind.accepts(value, nested)
+        return False
+
+    def explain(self, report: Report, name: str, value: object, nested: Explains) -> None:
+        """Adds what is wrong with a value on its own, and its sizes, to the report."""
+        if value is None and self.is_optional:
+            return
+        report.see(name, self.expected, value)
+        for kind in self.kinds:
+            if kind.owns(value):
+                kind.explain(report, name, value, nested)
+                return
+        advice = ""
+        if self.contracts and isinstance(value, Mapping):
+            advice = f"; {self.contracts[0].__name__}.from_dict(...) builds one from a dict"
+        report.refuse(name, "type", advice)
+
+
+def fits(value: object, hint: Any) -> bool:
+    """Whether beartype lets a value pass, to which an int is a float, but a bool is none."""
+    return _bearable()(value, hint)
+
+
+def marked(hint: Any, owner: object) -> Any:
+    """An annotation that is its owner's alone.
+
+    beartype takes hints that print alike for one, as those of a class and of the same class defined
+    again by a notebook's cell do.
+    """
+    return Annotated[hint, owner]
+
+
+@cache
+def _bearable() -> Callable[[Any, Any], bool]:
+    from beartype import BeartypeConf, FrozenDict  # 100 ms: paid by the first check
+    from beartype.door import is_bearable
+    from beartype.vale import IsInstance
+
+    number = Annotated[float | int, ~IsInstance[bool]]
+    return partial(is_bearable, conf=BeartypeConf(hint_overrides=FrozenDict({float: number})))
+
+
+def _taken_apart(hint: Any) -> tuple[list[Any], list[Any]]:
+    """An annotation's alternatives, and its markers."""
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        alternatives, markers = _taken_apart(args[0])
+        return alternatives, [*markers, *args[1:]]
+    if origin in (Union, UnionType):
+        parts = [_taken_apart(arg) for arg in args]
+        return [a for p in parts for a in p[0]], [m for p in parts for m in p[1]]
+    return [NoneType if hint is None else hint], []
+
+
+def _kinds(alternatives: Sequence[Any], markers: Sequence[Any], apart: bool) -> list[Kind]:
+    minimum = {axis: n for m in markers if isinstance(m, AtLeast) for axis, n in m.sizes.items()}
+    length = next((m for m in markers if isinstance(m, Len)), None)
+    arrays, contracts, sequences, others = [], [], [], []
+    for a in alternatives:
+        if _is_kind(a, AbstractArray):
+            arrays.append(a)
+        elif _is_kind(a, Ruled):
+            contracts.append(a)
+        elif _is_sequence(get_origin(a), get_args(a)):
+            sequences.append(a)
+        elif a is not NoneType:
+            others.append(FixedTuple(a, apart) if get_origin(a) is tuple else Plain(a))
+    return [
+        *([Arrays(arrays, minimum)] if arrays else []),
+        *([Contracts(contracts, apart)] if contracts else []),
+        *([Elements(sequences, length)] if sequences else []),
+        *others,
+    ]
+
+
+def _is_sequence(origin: Any, args: tuple[Any, ...]) -> bool:
+    return _is_kind(origin, Sequence) and (origin is not tuple or args[1:] == (...,))
+
+
+def _is_kind(hint: Any, kind: type) -> bool:
+    return isinstance(hint, type) and issubclass(hint, kind)
+
+
+def _mentions_contract(hint: Any) -> bool:
+    return _is_kind(hint, Ruled) or any(map(_mentions_contract, get_args(hint)))
