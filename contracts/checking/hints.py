@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import cache, partial
+from itertools import chain
 from types import NoneType, UnionType
 from typing import Annotated, Any, Protocol, Union, cast, get_args, get_origin
 
@@ -188,13 +189,15 @@ class Hint:
         self.contracts = tuple(a for a in alternatives if _is_kind(a, Ruled))
         self.kinds = _kinds(alternatives, markers, apart)
         self.is_optional = NoneType in alternatives
-        none = [None] if self.is_optional else []
-        outside = [alternative for k in self.kinds for alternative in k.outside]
-        self.outside: Any = Union[(*outside, *none)]
-        self.expected = " or ".join([k.words for k in self.kinds] + ["None" for _ in none])
-        self.needs_look = any(k.needs_look for k in self.kinds)
-        is_said = not none and all(k.classes for k in self.kinds)
-        self.classes = sum((k.classes for k in self.kinds), ()) if is_said else ()
+        outside = [alternative for kind in self.kinds for alternative in kind.outside]
+        words = [kind.words for kind in self.kinds]
+        classes = [kind.classes for kind in self.kinds]
+        if self.is_optional:
+            outside, words, classes = [*outside, None], [*words, "None"], [*classes, (NoneType,)]
+        self.outside: Any = Union[tuple(outside)]  # noqa: UP007
+        self.expected = " or ".join(words)
+        self.classes = tuple(chain(*classes)) if all(classes) else ()
+        self.needs_look = any(kind.needs_look for kind in self.kinds)
         self._marked: Any = marked(self.outside, self)
 
     def fits(self, value: object) -> bool:
