@@ -17,10 +17,17 @@ from .errors import (
 )
 from .install import install_checks
 from .levels import checks, current_level
-from .protocols import Detector, Encoder, KViewSource
+from .protocols import Detector, Encoder, ItemDataset, KViewSource, steps_per_epoch
 from .rules import IGNORE_LABEL
-from .view_encoder import ViewEncoder, encoder_keywords
-from .views import FlatViews, KViewBatch, KViewItem, ResponseLogprobs, restore_views
+from .view_encoder import ViewEncoder, device_of, encoder_keywords, eval_mode
+from .views import (
+    FlatViews,
+    KViewBatch,
+    KViewItem,
+    ResponseLogprobs,
+    restore_views,
+    sample_ids,
+)
 
 __all__ = [
     "IGNORE_LABEL",
@@ -34,6 +41,7 @@ __all__ = [
     "EmbeddingRecord",
     "Encoder",
     "FlatViews",
+    "ItemDataset",
     "KViewBatch",
     "KViewError",
     "KViewItem",
@@ -50,7 +58,11 @@ __all__ = [
     "boundary",
     "checks",
     "current_level",
+    "device_of",
     "encoder_keywords",
+    "eval_mode",
     "install_checks",
     "restore_views",
+    "sample_ids",
+    "steps_per_epoch",
 ]

@@ -1,13 +1,13 @@
 """What the rooms ask of each other: data sources, encoders and detectors, as protocols."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from typing import Any, Protocol, Self
 
 import numpy as np
 from torch import Tensor
 
 from .embeddings import EmbeddingBatch
-from .views import KViewBatch
+from .views import KViewBatch, KViewItem
 
 
 class KViewSource(Protocol):
@@ -82,6 +82,14 @@ class KViewSource(Protocol):
             num_workers: workers that read ahead, threads or processes.
             pin_memory: gives batches in pinned memory.
         """
+        ...
+
+
+class ItemDataset(Sized, Protocol):
+    """A map-style dataset of samples."""
+
+    def __getitem__(self, index: int, /) -> KViewItem:
+        """The sample at a position, 0 to len - 1."""
         ...
 
 

@@ -5,6 +5,7 @@ Import it on purpose: it needs hypothesis, which `kview.contracts` does not.
 """
 
 from collections.abc import Sequence
+from typing import TypedDict, Unpack
 
 import torch
 from hypothesis import strategies as st
@@ -51,7 +52,7 @@ def kview_batches(
 
     Args:
         B: samples.
-        K: views a sample.
+        K: views per sample.
         T: tokens.
         H: hidden size.
         layers: how many layers the views are drawn from; by default a few more than K.
@@ -63,24 +64,29 @@ def kview_batches(
         views_repeat: whether views were drawn with replacement; needs `view_indices`.
         repeat_hashkeys: whether samples may share a hashkey, and with it the label.
         elements: draws the activations one by one, for special values; slow to make and to shrink.
+
+    Example:
+        >>> from hypothesis import given
+        >>> from kview.contracts.strategies import kview_batches
+        >>> @given(kview_batches(K=3, T=1))
+        ... def test_flattening_keeps_every_view(batch):
+        ...     assert len(batch.flatten().x) == 3 * len(batch)
+        >>> test_flattening_keeps_every_view()
     """
     b, k, t, h = (draw(_sizes(size)) for size in (B, K, T, H))
-    indexed, masked, logged, repeat, repeat_keys = (
-        draw(st.booleans()) if wanted is None else wanted
-        for wanted in (view_indices, token_mask, logprobs, views_repeat, repeat_hashkeys)
+    indexed, masked, logged, repeat, repeat_keys = _chosen(
+        draw, view_indices, token_mask, logprobs, views_repeat, repeat_hashkeys
     )
     repeat = repeat and indexed
     L = k + draw(st.integers(0, 3)) if layers is None else layers
-    seed = torch.Generator().manual_seed(draw(st.integers(0, 2**32 - 1)))
-
-    numbers = torch.randint(b, (b,), generator=seed) if repeat_keys else torch.arange(b)
-    halu = torch.tensor(labels, dtype=torch.float32)[_below(len(labels), b, seed)][numbers]
-    x = _activations((b, k, t, h), draw(st.sampled_from(list(dtypes))), seed, draw, elements)
+    seed = _seed(draw)
+    hashkey, halu = _samples(b, labels, repeat_keys, seed)
+    x = _activations((b, k, t, h), dtypes, seed, draw, elements)
     mask = torch.arange(t) <= _below(t, b, seed)[:, None] if masked else None  # (B, T)
     if mask is not None:
         x = x * mask[:, None, :, None]
     return KViewBatch(
-        hashkey=_hashkeys(numbers),
+        hashkey=hashkey,
         halu=halu,
         views_activations=x,
         view_indices=_indices(b, k, L, repeat, seed) if indexed else None,
@@ -93,45 +99,51 @@ def kview_batches(
     )
 
 
-@st.composite
+class ItemParts(TypedDict, total=False):
+    """The arguments that `kview_items` shares with `kview_batches`, which explains them."""
+
+    K: Size
+    T: Size
+    H: Size
+    layers: int | None
+    dtypes: Sequence[torch.dtype]
+    labels: Sequence[int]
+    token_mask: bool | None
+    logprobs: bool | None
+    views_repeat: bool | None
+    elements: SearchStrategy[float] | None
+
+
 def kview_items(
-    draw: DrawFn,
-    *,
-    K: Size = _VIEWS,
-    T: Size = _SMALL,
-    H: Size = _SMALL,
-    layers: int | None = None,
-    dtypes: Sequence[torch.dtype] = STORED_DTYPES,
-    labels: Sequence[int] = _LABELS,
-    token_mask: bool | None = None,
-    logprobs: bool | None = None,
-    views_repeat: bool | None = None,
-    all_activations: bool | None = None,
-    elements: SearchStrategy[float] | None = None,
-) -> KViewItem:
-    """Valid K-view samples; the arguments are those of `kview_batches`.
+    *, all_activations: bool | None = None, **parts: Unpack[ItemParts]
+) -> SearchStrategy[KViewItem]:
+    """Valid K-view samples; the other arguments are those of `kview_batches`.
 
     Args:
         all_activations: whether the activations of every layer come along.
+
+    Example:
+        >>> from hypothesis import given
+        >>> from kview.contracts.strategies import kview_items
+        >>> @given(kview_items(K=3, token_mask=False))
+        ... def test_an_item_has_three_views(item):
+        ...     assert item.views_activations.shape[0] == 3
+        >>> test_an_item_has_three_views()
     """
-    batch = draw(
-        kview_batches(
-            B=1,
-            K=K,
-            T=T,
-            H=H,
-            layers=layers,
-            dtypes=dtypes,
-            labels=labels,
-            view_indices=True,
-            token_mask=token_mask,
-            logprobs=logprobs,
-            views_repeat=views_repeat,
-            elements=elements,
-        )
-    )
+    batches = kview_batches(B=1, view_indices=True, **parts)
+    return _items(batches, parts.get("layers"), all_activations)
+
+
+@st.composite
+def _items(
+    draw: DrawFn,
+    batches: SearchStrategy[KViewBatch],
+    layers: int | None,
+    all_activations: bool | None,
+) -> KViewItem:
+    batch = draw(batches)
     item = batch.unbatch()[0].replace(hashkey=f"sample-{draw(st.integers(0, 999))}")
-    every = draw(st.booleans()) if all_activations is None else all_activations
+    (every,) = _chosen(draw, all_activations)
     if not every:
         return item
     L = int(item.view_indices.max()) + 1 if layers is None else layers
@@ -158,7 +170,7 @@ def embedding_batches(
 
     Args:
         B: samples.
-        K: views a sample.
+        K: views per sample.
         D: embedding size.
         dtypes: of the embeddings.
         labels: what `halu` is drawn from.
@@ -166,18 +178,22 @@ def embedding_batches(
         halu: the same for labels.
         repeat_hashkeys: whether samples may share a hashkey, and with it the label.
         elements: draws the embeddings one by one, for special values; slow to make and to shrink.
+
+    Example:
+        >>> from hypothesis import given
+        >>> from kview.contracts.strategies import embedding_batches
+        >>> @given(embedding_batches(K=2, halu=True))
+        ... def test_every_sample_has_a_label(batch):
+        ...     assert batch.halu.shape == (len(batch),)
+        >>> test_every_sample_has_a_label()
     """
     b, k, d = (draw(_sizes(size)) for size in (B, K, D))
-    keyed, labelled, repeat_keys = (
-        draw(st.booleans()) if wanted is None else wanted
-        for wanted in (hashkey, halu, repeat_hashkeys)
-    )
-    seed = torch.Generator().manual_seed(draw(st.integers(0, 2**32 - 1)))
-    numbers = torch.randint(b, (b,), generator=seed) if repeat_keys else torch.arange(b)
-    truth = torch.tensor(labels, dtype=torch.float32)[_below(len(labels), b, seed)][numbers]
+    keyed, labelled, repeat_keys = _chosen(draw, hashkey, halu, repeat_hashkeys)
+    seed = _seed(draw)
+    keys, truth = _samples(b, labels, repeat_keys, seed)
     return EmbeddingBatch(
-        z_views=_activations((b, k, d), draw(st.sampled_from(list(dtypes))), seed, draw, elements),
-        hashkey=_hashkeys(numbers) if keyed else None,
+        z_views=_activations((b, k, d), dtypes, seed, draw, elements),
+        hashkey=keys if keyed else None,
         halu=truth if labelled else None,
     )
 
@@ -194,6 +210,19 @@ def invalid_kview_batches(
     Args:
         faults: which faults to choose from.
         max_size: the largest size of the valid batch that is then spoilt.
+
+    Example:
+        >>> from hypothesis import given
+        >>> from kview.contracts import ContractError, KViewBatch, checks
+        >>> from kview.contracts.strategies import invalid_kview_batches
+        >>> @given(invalid_kview_batches())
+        ... def test_the_fields_name_is_in_the_report(invalid):
+        ...     try:
+        ...         with checks(invalid.level):
+        ...             KViewBatch(**dict(invalid.batch))
+        ...     except ContractError as error:
+        ...         assert invalid.field in str(error)
+        >>> test_the_fields_name_is_in_the_report()
     """
     fault = draw(st.sampled_from(list(faults)))
     size = st.integers(2, max(2, max_size))
@@ -219,8 +248,22 @@ def _sizes(size: Size) -> SearchStrategy[int]:
     return st.just(size) if isinstance(size, int) else size
 
 
-def _hashkeys(numbers: Tensor) -> list[str]:
-    return [f"sample-{int(number)}" for number in numbers]
+def _chosen(draw: DrawFn, *wanted: bool | None) -> list[bool]:
+    """Each wish, drawn where it is None."""
+    return [draw(st.booleans()) if wish is None else wish for wish in wanted]
+
+
+def _seed(draw: DrawFn) -> torch.Generator:
+    return torch.Generator().manual_seed(draw(st.integers(0, 2**32 - 1)))
+
+
+def _samples(
+    b: int, labels: Sequence[int], repeat_keys: bool, seed: torch.Generator
+) -> tuple[list[str], Tensor]:
+    """Hashkeys and labels (B,): one label for one hashkey."""
+    numbers = torch.randint(b, (b,), generator=seed) if repeat_keys else torch.arange(b)
+    halu = torch.tensor(labels, dtype=torch.float32)[_below(len(labels), b, seed)][numbers]
+    return [f"sample-{int(number)}" for number in numbers], halu
 
 
 def _below(high: int, count: int, seed: torch.Generator) -> Tensor:
@@ -229,11 +272,12 @@ def _below(high: int, count: int, seed: torch.Generator) -> Tensor:
 
 def _activations(
     shape: tuple[int, ...],
-    dtype: torch.dtype,
+    dtypes: Sequence[torch.dtype],
     seed: torch.Generator,
     draw: DrawFn,
     elements: SearchStrategy[float] | None,
 ) -> Tensor:
+    dtype = draw(st.sampled_from(list(dtypes)))
     if elements is None:
         return torch.randn(shape, generator=seed).to(dtype)
     count = torch.Size(shape).numel()

@@ -7,8 +7,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from ..contracts import ConfigError, KViewBatch, KViewItem
-from ..contracts.conformance.dataset import ItemDataset
+from ..contracts import ConfigError, ItemDataset, KViewBatch, KViewItem
 from .collate import collate_kview
 from .epochs import EpochBatches
 from .view_sampling import Draw

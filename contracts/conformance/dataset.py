@@ -1,20 +1,12 @@
 """`check_dataset`: can batches be made of a dataset's samples?"""
 
 import pickle
-from collections.abc import Sized
-from typing import Protocol, cast
+from typing import cast
 
 from ..checking.report import Report, describe, grouped
 from ..levels import checks
+from ..protocols import ItemDataset
 from ..views import KViewItem
-
-
-class ItemDataset(Sized, Protocol):
-    """A map-style dataset of samples."""
-
-    def __getitem__(self, index: int, /) -> KViewItem:
-        """The sample at a position, 0 to len - 1."""
-        ...
 
 
 def check_dataset(dataset: ItemDataset, *, num_views: int | None = None, most: int = 16) -> None:

@@ -5,11 +5,13 @@ import sys
 
 import torch
 
-from kview.eval import sample_ids
+from kview.contracts import sample_ids
 
 
 def test_ids_are_the_same_in_every_process():
-    code = "from kview.eval import sample_ids; print(sample_ids(['a', 'b', 'a', 'ü']).tolist())"
+    code = (
+        "from kview.contracts import sample_ids; print(sample_ids(['a', 'b', 'a', 'ü']).tolist())"
+    )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     ids = sample_ids(["a", "b", "a", "ü"])
     assert run.stdout.strip() == str(ids.tolist())
