@@ -38,6 +38,20 @@ def boundary(function: Callable[P, R]) -> Callable[P, R]:
         TypeError: the function is a generator or a coroutine, whose call does not do its work; or,
             on the first call, it has annotations that cannot be resolved or checked.
         ContractError: on a call, with every violation among the arguments, or in the result.
+
+    Example:
+        >>> import torch
+        >>> from jaxtyping import Float
+        >>> from torch import Tensor
+        >>> from kview.contracts import boundary
+        >>> @boundary
+        ... def project(x: Float[Tensor, "M H"], w: Float[Tensor, "H D"]) -> Float[Tensor, "M D"]:
+        ...     return x @ w
+        >>> project(torch.randn(12, 32), torch.randn(16, 8))
+        Traceback (most recent call last):
+        kview.contracts.errors.ContractError: ...project(...) breaks 1 rule of its contract:
+          - axis H: expected one size, got 32 in x; 16 in w
+        ...
     """
     if any(is_lazy(function) for is_lazy in _LAZY):
         raise TypeError(

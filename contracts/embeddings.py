@@ -26,6 +26,12 @@ class EmbeddingRecord(Contract):
         z_views: the embeddings.
         hashkey: the sample's id, or None.
         halu: 1 hallucinated, 0 not, -1 unlabelled; or None.
+
+    Example:
+        >>> import torch
+        >>> from kview.contracts import EmbeddingRecord
+        >>> EmbeddingRecord(z_views=torch.randn(4, 8), hashkey="q1")["z_views"].shape
+        torch.Size([4, 8])
     """
 
     z_views: Annotated[Float[Tensor, "K D"], AtLeast(K=2, D=1)]
@@ -43,6 +49,14 @@ class EmbeddingBatch(Contract):
         z_views: the embeddings.
         hashkey: the samples' ids, or None.
         halu: 1 hallucinated, 0 not, -1 unlabelled; or None.
+
+    Example:
+        >>> import torch
+        >>> from kview.contracts import EmbeddingBatch
+        >>> halu = torch.tensor([1.0, 0.0, -1.0])
+        >>> batch = EmbeddingBatch(z_views=torch.randn(3, 4, 8), halu=halu)
+        >>> [record.halu.item() for record in batch.records()]
+        [1.0, 0.0, -1.0]
     """
 
     z_views: ZViews
@@ -50,7 +64,7 @@ class EmbeddingBatch(Contract):
     halu: Float[Tensor, " B"] | None = None
 
     is_batch: ClassVar[bool] = True
-    rules: ClassVar[tuple[Rule, ...]] = (*_RULES, rules.one_label_a_hashkey())
+    rules: ClassVar[tuple[Rule, ...]] = (*_RULES, rules.one_label_per_hashkey())
 
     def __len__(self) -> int:
         """The number of samples, B."""

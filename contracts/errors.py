@@ -17,27 +17,75 @@ from jaxtyping import TypeCheckError
 
 
 class KViewError(Exception):
-    """Base of every error that kview raises on purpose."""
+    """Base of every error that kview raises on purpose.
+
+    Example:
+        >>> from kview.contracts import KViewError, checks
+        >>> try:
+        ...     checks("some").__enter__()
+        ... except KViewError as error:
+        ...     print(error)
+        checks(...) is 'some'; it takes one of off, shape, full
+    """
 
 
 class StoreError(KViewError, OSError):
-    """A store is missing, damaged, or of a kind that is not understood."""
+    """A store is missing, damaged, or of a kind that is not understood.
+
+    Example:
+        >>> from kview.data import ActivationStore
+        >>> ActivationStore.open("no-such-folder")
+        Traceback (most recent call last):
+        kview.contracts.errors.StoreError: no Zarr group at 'no-such-folder': ...
+    """
 
 
 class LabelError(KViewError, ValueError):
-    """Labels do not fit the rows they are meant for."""
+    """Labels do not fit the rows they are meant for.
+
+    Example:
+        >>> import numpy as np
+        >>> from kview.data.splits import split_rows
+        >>> split_rows(np.array([0, 1]), strategy="two_way", seed=0, groups=["one"])
+        Traceback (most recent call last):
+        kview.contracts.errors.LabelError: there are 1 groups for 2 rows
+    """
 
 
 class ConfigError(KViewError, ValueError):
-    """A setting is wrong, or cannot take effect."""
+    """A setting is wrong, or cannot take effect.
+
+    Example:
+        >>> from kview.contracts import checks
+        >>> with checks("some"):
+        ...     pass
+        Traceback (most recent call last):
+        kview.contracts.errors.ConfigError: checks(...) is 'some'; it takes one of off, ...
+    """
 
 
 class CheckpointError(KViewError, RuntimeError):
-    """A checkpoint is damaged, or belongs to another run."""
+    """A checkpoint is damaged, or belongs to another run.
+
+    Example:
+        >>> from kview.train import load_encoder
+        >>> load_encoder("no-such-run")
+        Traceback (most recent call last):
+        kview.contracts.errors.CheckpointError: no-such-run does not exist; ...
+    """
 
 
 class NotFittedError(KViewError, RuntimeError):
-    """A detector was asked for scores before it was fitted."""
+    """A detector was asked for scores before it was fitted.
+
+    Example:
+        >>> import torch
+        >>> from kview.contracts import EmbeddingBatch
+        >>> from kview.eval import KNNDetector
+        >>> KNNDetector().score(EmbeddingBatch(z_views=torch.ones(3, 2, 8)))
+        Traceback (most recent call last):
+        kview.contracts.errors.NotFittedError: KNNDetector has no reference set yet; ...
+    """
 
 
 def listed(names: Sequence[str], most: int = 6) -> str:
@@ -81,6 +129,15 @@ class ContractError(KViewError, ValueError, TypeCheckError):
 
     Attributes:
         violations: every broken rule, in the order of the contract's fields.
+
+    Example:
+        >>> import torch
+        >>> from kview.contracts import ContractError, EmbeddingBatch
+        >>> try:
+        ...     EmbeddingBatch(z_views=torch.zeros(3, 1, 8))
+        ... except ContractError as error:
+        ...     print(error.violations[0])
+        z_views: size of K: expected K >= 2, got K = 1
     """
 
     def __init__(self, message: str, violations: tuple[Violation, ...] = ()) -> None:

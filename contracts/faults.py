@@ -183,7 +183,7 @@ FAULTS: tuple[Fault, ...] = (
     _fault("on another device", "input_length", _meta),
     _fault("float", "token_mask", lambda x: x.float()),
     _fault("int64", "token_mask", lambda x: x.long()),
-    _fault("one a view", "token_mask", lambda x: x[:, None].expand(-1, 2, -1)),
+    _fault("one per view", "token_mask", lambda x: x[:, None].expand(-1, 2, -1)),
     _fault("one for all", "token_mask", lambda x: x[0]),
     _fault("a token too many", "token_mask", _longer(1)),
     _fault("a sample too few", "token_mask", _shorter(0)),

@@ -26,6 +26,11 @@ def install_checks(packages: str | Sequence[str]) -> AbstractContextManager[None
 
     Returns:
         A context manager, at whose end later imports are left alone again.
+
+    Example:
+        >>> from kview.contracts import install_checks
+        >>> with install_checks("your_package"):
+        ...     pass  # import your_package
     """
     hook = install_import_hook(packages, f"{__name__}.typechecker")
 

@@ -36,6 +36,12 @@ def checks(level: Level) -> Generator[None, None, None]:
 
     Raises:
         ConfigError: the level is none of these.
+
+    Example:
+        >>> from kview.contracts import checks, current_level
+        >>> with checks("full"):
+        ...     current_level()
+        'full'
     """
     token = _local.set(_known(level, "checks(...)"))
     try:

@@ -19,7 +19,7 @@ class KViewSource(Protocol):
 
     @property
     def num_views(self) -> int:
-        """K, the number of views a sample."""
+        """K, the number of views per sample."""
         ...
 
     @property
@@ -123,6 +123,11 @@ def steps_per_epoch(num_rows: int, batch_size: int, world_size: int = 1) -> int:
         num_rows: samples in an epoch.
         batch_size: samples in a batch, over all processes.
         world_size: processes; a last batch with fewer samples than these is dropped.
+
+    Example:
+        >>> from kview.contracts import steps_per_epoch
+        >>> steps_per_epoch(100, batch_size=32)
+        4
     """
     full, tail = divmod(num_rows, batch_size)
     return full + (tail >= world_size)

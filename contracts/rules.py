@@ -98,7 +98,7 @@ def mask_keeps_a_token(field: str = "token_mask") -> Rule:
     def got(contract: Any) -> str:
         return _at((b, "no token") for b, any_token in enumerate(kept(contract)) if not any_token)
 
-    expected = "at least one real token a sample"
+    expected = "at least one real token per sample"
     return Rule((field,), "empty mask", expected, lambda c: all(kept(c)), got)
 
 
@@ -170,7 +170,7 @@ def finite(field: str) -> Rule:
     return Rule((field,), "not finite", "finite values", holds, got, full=True)
 
 
-def one_label_a_hashkey() -> Rule:
+def one_label_per_hashkey() -> Rule:
     """At level `full`: samples with one hashkey have one label."""
 
     def labels_of(contract: Any) -> dict[str, set[float]]:

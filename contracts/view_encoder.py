@@ -29,6 +29,13 @@ class ViewEncoder:
 
     Raises:
         ConfigError: a layer of the data is none of the encoder's.
+
+    Example:
+        >>> import torch
+        >>> from kview.contracts import FlatViews, ViewEncoder
+        >>> encode = ViewEncoder(lambda x: x.mean(1))
+        >>> encode.flat(FlatViews(x=torch.randn(12, 16, 32))).shape
+        torch.Size([12, 32])
     """
 
     def __init__(

@@ -15,7 +15,7 @@ from .checking.axes import AtLeast, Len
 from .checking.report import describe
 from .checking.rule import Rule
 from .contract import Contract, build_unchecked
-from .errors import ContractError, Violation
+from .errors import ContractError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -30,6 +30,16 @@ class ResponseLogprobs(Contract):
         mask: where a log-probability was recorded.
         topk_token_ids: ids of the k likeliest tokens, -1 where there is none; or None.
         topk_logprobs: their log-probabilities, NaN where there is none; or None.
+
+    Example:
+        >>> import torch
+        >>> from kview.contracts import ResponseLogprobs
+        >>> ResponseLogprobs(
+        ...     token_ids=torch.tensor([[5, 9], [7, -1]]),  # (B, R)
+        ...     token_logprobs=torch.tensor([[-0.1, -2.0], [-0.7, torch.nan]]),
+        ...     mask=torch.tensor([[True, True], [True, False]]),
+        ... )
+        ResponseLogprobs(token_ids=int64 (2, 2), token_logprobs=float32 (2, 2), ...
     """
 
     token_ids: Int[Tensor, "... R"]
@@ -65,6 +75,22 @@ class KViewItem(Contract):
         token_mask: where a response token is real; None where all are.
         logprobs: log-probabilities of the response tokens, or None.
         views_repeat: views were drawn with replacement, so indices may repeat.
+
+    Example:
+        >>> import torch
+        >>> from kview.contracts import KViewItem
+        >>> item = KViewItem(
+        ...     hashkey="q1",
+        ...     halu=torch.tensor(1.0),
+        ...     views_activations=torch.randn(4, 16, 32),  # (K, T, H)
+        ...     view_indices=torch.tensor([0, 5, 2, 7]),  # (K,)
+        ...     input_length=12,
+        ... )
+        >>> item.replace(input_length=-1)
+        Traceback (most recent call last):
+        kview.contracts.errors.ContractError: KViewItem breaks 1 rule of its contract:
+          - input_length: negative count: expected numbers of tokens >= 0, got -1
+        ...
     """
 
     hashkey: str
@@ -93,6 +119,12 @@ class FlatViews(Contract):
         x: the activations.
         layer_idx: position of each view's layer in `relevant_layers`, or None.
         token_mask: where a token is real, or None where all are.
+
+    Example:
+        >>> import torch
+        >>> from kview.contracts import FlatViews
+        >>> FlatViews(x=torch.randn(12, 16, 32), layer_idx=torch.arange(12))
+        FlatViews(x=float32 (12, 16, 32), layer_idx=int64 (12,), token_mask=None)
     """
 
     x: Annotated[Float[Tensor, "M T H"], AtLeast(M=1, T=1, H=1)]
@@ -119,6 +151,18 @@ class KViewBatch(Contract):
         token_mask: where a response token is real; None where all are.
         logprobs: log-probabilities of the response tokens, or None.
         views_repeat: views were drawn with replacement, so a sample's indices may repeat.
+
+    Example:
+        >>> import torch
+        >>> from kview.contracts import KViewBatch
+        >>> batch = KViewBatch(
+        ...     hashkey=["q1", "q2", "q3"],
+        ...     halu=torch.tensor([1.0, 0.0, -1.0]),  # (B,)
+        ...     views_activations=torch.randn(3, 4, 16, 32),  # (B, K, T, H)
+        ...     input_length=torch.tensor([12, 40, 7]),  # (B,)
+        ... )
+        >>> batch.flatten().x.shape
+        torch.Size([12, 16, 32])
     """
 
     hashkey: Annotated[list[str], Len("B")]
@@ -136,7 +180,7 @@ class KViewBatch(Contract):
         rules.logprobs_rank("B"),
         rules.logprobs_samples(),
         rules.finite("views_activations"),
-        rules.one_label_a_hashkey(),
+        rules.one_label_per_hashkey(),
     )
 
     def __len__(self) -> int:
@@ -165,10 +209,8 @@ class KViewBatch(Contract):
         """
         indices = self.view_indices
         if indices is None:
-            violation = Violation(("view_indices",), "missing", "Int (B, K)", "None")
-            raise ContractError(
-                f"KViewBatch.unbatch() makes KViewItems, which need view_indices:\n  - {violation}",
-                (violation,),
+            raise ContractError.of(
+                "KViewBatch.unbatch", "view_indices", "missing", "Int (B, K)", "None"
             )
         return [
             KViewItem(
@@ -203,11 +245,16 @@ def restore_views(z: Float[Tensor, "M D"], num_views: int) -> Float[Tensor, "B K
 
     Raises:
         ContractError: `z` has not two axes, or M is no multiple of K.
+
+    Example:
+        >>> import torch
+        >>> from kview.contracts import restore_views
+        >>> restore_views(torch.randn(12, 8), num_views=4).shape
+        torch.Size([3, 4, 8])
     """
     if not torch.compiler.is_compiling() and (num_views < 1 or z.shape[0] % num_views):
         expected = f"M a multiple of num_views={num_views}"
-        violation = Violation(("z",), "size of M", expected, describe(z))
-        raise ContractError(f"restore_views(...): {violation}", (violation,))
+        raise ContractError.of("restore_views", "z", "size of M", expected, describe(z))
     return z.reshape(z.shape[0] // num_views, num_views, z.shape[1])  # (B, K, D)
 
 
@@ -216,6 +263,11 @@ def sample_ids(hashkeys: Sequence[str]) -> Int[Tensor, " B"]:
 
     One number per hashkey, the same in every process and on every machine: Python's own `hash` is
     salted per process, so ranks would disagree about which rows are the same sample.
+
+    Example:
+        >>> from kview.contracts import sample_ids
+        >>> sample_ids(["a", "b", "a"]).unique(return_inverse=True)[1]
+        tensor([0, 1, 0])
     """
     return torch.tensor([_digest(key) for key in hashkeys], dtype=torch.int64)
 

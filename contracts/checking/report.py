@@ -48,7 +48,7 @@ class Report:
         self.add((name,), rule, expected, got + advice)
 
     def error(self) -> ContractError:
-        """The error with all violations; sizes that disagree are one violation an axis."""
+        """The error with all violations; sizes that disagree are one violation per axis."""
         violations = [*self.violations, *self._disagreements()] or [self._unexplained()]
         count = "1 rule" if len(violations) == 1 else f"{len(violations)} rules"
         lines = [f"{self.subject} breaks {count} of its contract:"]

@@ -23,6 +23,13 @@ def check_dataset(dataset: ItemDataset, *, num_views: int | None = None, most: i
 
     Raises:
         ContractError: with everything that was found.
+
+    Example:
+        >>> from kview.contracts.conformance import check_dataset
+        >>> check_dataset([])
+        Traceback (most recent call last):
+        kview.contracts.errors.ContractError: check_dataset(list) breaks 1 rule of its contract:
+          - dataset: length: expected at least one sample, got 0
     """
     report = Report(f"check_dataset({type(dataset).__name__})")
     size = len(dataset)

@@ -45,6 +45,14 @@ def check_encoder(
     Raises:
         ConfigError: H is neither given nor known to the encoder.
         ContractError: with everything that was found.
+
+    Example:
+        >>> from kview.contracts.conformance import check_encoder
+        >>> check_encoder(lambda x: x.mean(1), hidden_size=4)
+        >>> check_encoder(lambda x: x.mean(1) - x.mean((0, 1)), hidden_size=4)
+        Traceback (most recent call last):
+        kview.contracts.errors.ContractError: check_encoder(function) breaks 3 rules of ...
+          - K=2: independence: expected embeddings that do not depend on the other views, ...
     """
     H = _hidden_size(encoder) if hidden_size is None else hidden_size
     L = len(getattr(encoder, "layer_ids", range(8))) if num_layers is None else num_layers

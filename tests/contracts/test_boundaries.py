@@ -268,6 +268,31 @@ def test_markers_work_on_arguments() -> None:
         takes(torch.zeros(2, 3), ["a"])
 
 
+def test_an_int_will_do_as_a_float_and_a_bool_will_not() -> None:
+    @boundary
+    def scale(
+        temperature: float,
+        weight: float | None = None,
+        steps: Sequence[float] = (),
+        pair: tuple[float, int] = (0.5, 1),
+        by_name: dict[str, float] | None = None,
+    ) -> float:
+        return temperature
+
+    assert scale(1) == 1
+    assert scale(1, 2, [1, 0.5], (1, 1), {"a": 1}) == 1
+    with pytest.raises(ContractError) as error:
+        scale(True, True, [1, True], (True, 1), {"a": True})
+    assert [v.fields for v in error.value.violations] == [
+        ("temperature",),
+        ("weight",),
+        ("steps[1]",),
+        ("pair[0]",),
+        ("by_name",),
+    ]
+    assert str(error.value.violations[0]) == "temperature: type: expected float, got True"
+
+
 def test_methods_classmethods_and_self_are_fine(batch: KViewBatch) -> None:
     assert isinstance(Fitted.make(batch).fit(EmbeddingBatch(z_views=torch.ones(1, 2, 3))), Fitted)
     assert Fitted.count(batch) == 3

@@ -97,7 +97,7 @@ def test_unbatch_gives_each_sample(batch: KViewBatch) -> None:
 
 
 def test_unbatch_needs_view_indices(batch: KViewBatch) -> None:
-    with pytest.raises(ContractError, match="need view_indices") as error:
+    with pytest.raises(ContractError, match=r"unbatch: view_indices: missing") as error:
         batch.replace(view_indices=None).unbatch()
     assert error.value.violations[0].fields == ("view_indices",)
 
