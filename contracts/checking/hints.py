@@ -267,26 +267,32 @@ def _taken_apart(hint: Any) -> tuple[list[Any], list[Any]]:
 def _kinds(alternatives: Sequence[Any], markers: Sequence[Any], apart: bool) -> list[Kind]:
     minimum = {axis: n for m in markers if isinstance(m, AtLeast) for axis, n in m.sizes.items()}
     length = next((m for m in markers if isinstance(m, Len)), None)
-    arrays, contracts, sequences, others = [], [], [], []
-    for a in alternatives:
-        if _is_kind(a, AbstractArray):
-            arrays.append(a)
-        elif _is_kind(a, Ruled):
-            contracts.append(a)
-        elif _is_sequence(get_origin(a), get_args(a)):
-            sequences.append(a)
-        elif a is not NoneType:
-            others.append(FixedTuple(a, apart) if get_origin(a) is tuple else Plain(a))
-    return [
-        *([Arrays(arrays, minimum)] if arrays else []),
-        *([Contracts(contracts, apart)] if contracts else []),
-        *([Elements(sequences, length)] if sequences else []),
-        *others,
-    ]
+    found: dict[type, list[Any]] = {}
+    for alternative in alternatives:
+        found.setdefault(_kind_of(alternative), []).append(alternative)
+    kinds: list[Kind] = []
+    if Arrays in found:
+        kinds.append(Arrays(found[Arrays], minimum))
+    if Contracts in found:
+        kinds.append(Contracts(found[Contracts], apart))
+    if Elements in found:
+        kinds.append(Elements(found[Elements], length))
+    kinds += [FixedTuple(alternative, apart) for alternative in found.get(FixedTuple, [])]
+    kinds += [Plain(alternative) for alternative in found.get(Plain, [])]
+    return kinds
 
 
-def _is_sequence(origin: Any, args: tuple[Any, ...]) -> bool:
-    return _is_kind(origin, Sequence) and (origin is not tuple or args[1:] == (...,))
+def _kind_of(alternative: Any) -> type:
+    origin, args = get_origin(alternative), get_args(alternative)
+    if alternative is NoneType:
+        return NoneType
+    if _is_kind(alternative, AbstractArray):
+        return Arrays
+    if _is_kind(alternative, Ruled):
+        return Contracts
+    if origin is tuple and args[1:] != (...,):
+        return FixedTuple
+    return Elements if _is_kind(origin, Sequence) else Plain
 
 
 def _is_kind(hint: Any, kind: type) -> bool:
