@@ -1,7 +1,6 @@
 """A source through an encoder: every row's embeddings, in order."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -18,19 +17,6 @@ from ..contracts import (
     boundary,
 )
 from ..contracts.view_encoder import device_of, eval_mode
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerRows:
-    """Rows of a source at every layer, in the layers' order.
-
-    Attributes:
-        embeddings: z_views (N, L, D), a view per layer, on the encoder's device.
-        token_means: what was embedded, averaged over real tokens, (N, L, H) float32 on the CPU.
-    """
-
-    embeddings: EmbeddingBatch
-    token_means: Tensor
 
 
 def evenly_spaced(num_layers: int, k: int) -> tuple[int, ...]:
@@ -99,17 +85,17 @@ def embed_layers(
     *,
     batch_size: int = 256,
     device: torch.device | str | None = None,
-) -> LayerRows:
-    """Embeds all rows at every layer, and averages their activations, in one pass; see `embed`.
+) -> tuple[EmbeddingBatch, Float[Tensor, "N L H"]]:
+    """Embeds all rows at every layer, and averages their activations, in one pass.
 
-    Args:
-        encoder: an encoder, or a `ViewEncoder` that knows how to call one; its mode is restored.
-        source: gives the rows, with every layer as a view, in any order.
-        batch_size: rows encoded at once.
-        device: where batches go and embeddings stay; None for where the encoder is.
+    Args are those of `embed`; the source shows every layer as a view, in any order.
+
+    Returns:
+        z_views (N, L, D), a view per layer in the layers' order, on the encoder's device; and what
+        was embedded, averaged over real tokens, (N, L, H) float32, on the CPU.
 
     Raises:
-        ContractError: the source's batches are not its rows in order.
+        ContractError: the source's batches are not its rows in order, or there are none.
         ConfigError: a layer is no view of the source, or the encoder does not know it.
     """
     layers = torch.arange(len(source.layer_ids))
@@ -125,8 +111,7 @@ def embed_layers(
         return z_views, batch.halu, means.cpu()
 
     z_views, halu, means = _encoded(encoder, source, batch_size, device, keep)
-    embeddings = EmbeddingBatch(z_views=z_views, hashkey=list(source.hashkeys), halu=halu)
-    return LayerRows(embeddings=embeddings, token_means=means)
+    return EmbeddingBatch(z_views=z_views, hashkey=list(source.hashkeys), halu=halu), means
 
 
 def at_views(embeddings: EmbeddingBatch, views: Sequence[int]) -> EmbeddingBatch:

@@ -142,12 +142,8 @@ class ContrastiveEvaluator:
         self.max_batches: int | None = checked(Count | None, max_batches=max_batches)
         self.metrics = KViewMetrics()
         self._sums = torch.zeros(2, dtype=torch.float64)  # loss times samples, contrast sets
-        self._buffer_views: list[Tensor] = []
-        self._buffer_view_indices: list[Tensor | None] = []
-        self._buffer_labels: list[Tensor] = []
-        self._buffer_masks: list[Tensor | None] = []
-        self._buffer_hashkeys: list[str] = []
         self._views_repeat = False
+        self._clear()
 
     @property
     def done(self) -> bool:
@@ -244,9 +240,11 @@ class ContrastiveEvaluator:
             self.evaluator_manager.accumulate_batch(z_views, batch.hashkey, batch.halu)
 
     def _clear(self) -> None:
-        self._buffer_views, self._buffer_view_indices = [], []
-        self._buffer_labels, self._buffer_masks = [], []
-        self._buffer_hashkeys = []
+        self._buffer_views: list[Tensor] = []
+        self._buffer_view_indices: list[Tensor | None] = []
+        self._buffer_labels: list[Tensor] = []
+        self._buffer_masks: list[Tensor | None] = []
+        self._buffer_hashkeys: list[str] = []
 
     def _labels(self, batch: KViewBatch) -> Tensor | None:
         if not self.use_labels:

@@ -173,27 +173,19 @@ class EvaluatorManager:
         return {evaluator.name: _run(evaluator, embeddings) for evaluator in self.evaluators}
 
     def _refuse_mixture(self, batch: EmbeddingBatch) -> None:
-        before, now = self.accumulated_z_views[0].shape[1:], batch.z_views.shape[1:]
-        if before != now:
-            raise ContractError.of(
-                "EvaluatorManager",
-                "z_views",
-                "axes K, D",
-                f"{tuple(before)} as before",
-                f"{tuple(now)}",
-            )
-        for field, given, had in (
-            ("hashkeys", batch.hashkey, self.accumulated_hashkeys),
-            ("labels", batch.halu, self.accumulated_labels),
+        kept = self.accumulated_z_views[0]
+        for field, rule, before, now in (
+            ("z_views", "axes K, D", tuple(kept.shape[1:]), tuple(batch.z_views.shape[1:])),
+            ("hashkeys", "presence", _some(self.accumulated_hashkeys), _some(batch.hashkey)),
+            ("labels", "presence", _some(self.accumulated_labels), _some(batch.halu)),
         ):
-            if (given is None) != (had is None):
-                raise ContractError.of(
-                    "EvaluatorManager",
-                    field,
-                    "presence",
-                    f"{'none' if had is None else 'some'}, as in the batches before",
-                    "none" if given is None else "some",
-                )
+            if before != now:
+                expected = f"{before}, as in the batches before"
+                raise ContractError.of("EvaluatorManager", field, rule, expected, str(now))
+
+
+def _some(values: object) -> str:
+    return "none" if values is None else "some"
 
 
 def _run(evaluator: Evaluator, embeddings: EmbeddingBatch) -> Any:

@@ -55,7 +55,7 @@ def paired_differences(
     """
     ones = np.ones((1, len(labels)))
     point = {n: weighted_metrics(s, labels, ones)["auroc"][0] for n, s in scores.items()}
-    spread = {n: weighted_metrics(s, labels, draws.weights)["auroc"] for n, s in scores.items()}
+    spread = {n: weighted_metrics(s, labels, draws)["auroc"] for n, s in scores.items()}
     return tuple(
         Difference(first=a, second=b, auroc=estimate(point[a] - point[b], spread[a] - spread[b]))
         for a, b in pairs
@@ -78,7 +78,7 @@ class LabelledRows:
         self._known = labels >= 0
         self._labels = labels[self._known]
         self._reason = no_metrics_reason(labels)
-        self._draws = Resamples(np.empty((0, len(self._labels))))
+        self._draws = np.empty((0, len(self._labels)))
         if self._reason is None:
             known_groups = None if groups is None else list(np.asarray(groups)[self._known])
             self._draws = resamples(self._labels, groups=known_groups, count=count, seed=seed)
@@ -86,7 +86,7 @@ class LabelledRows:
     @property
     def n_resamples(self) -> int:
         """The resamples that have both classes."""
-        return len(self._draws.weights)
+        return len(self._draws)
 
     def metrics(
         self, scores: NDArray[np.float64], held_out: HeldOut | None = None

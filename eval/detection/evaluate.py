@@ -16,14 +16,14 @@ from ...contracts import (
     ViewEncoder,
 )
 from ...contracts.settings import Count, NotNegativeInt, checked
-from ..embedding import LayerRows, at_views, embed_layers
+from ..embedding import at_views, embed_layers
 from .baselines import ProbeLayer, best_layer, length_direction, probe_layers
 from .comparison import LabelledRows
 from .detectors import CosineDetector, KNNDetector, MahalanobisDetector
 from .held_out import HeldOut, held_out_scores
 from .layer_map import knn_by_layer, layer_map
 from .neighbours import choose_k
-from .reference import Reference, reference_rows, select
+from .reference import Reference, reference_rows, reference_set, select
 from .results import DetectionEvaluation, Scored, ScoredLayer
 from .scoring import NoMetrics
 
@@ -83,23 +83,21 @@ def evaluate_detection(
     positions = _positions(views, len(layers))
     checked(NotNegativeInt, n_resamples=n_resamples)
     rows = max(1, checked(Count, batch_size=batch_size) * len(positions) // len(layers))
-    train_rows, test_rows = (
+    (fit_layers, fit_means), (score_layers, score_means) = (
         embed_layers(encoder, source, batch_size=rows, device=device) for source in (train, test)
     )
-    fit, score = (at_views(r.embeddings, positions) for r in (train_rows, test_rows))
+    fit, score = at_views(fit_layers, positions), at_views(score_layers, positions)
     in_reference = reference_rows(fit, reference)
     neighbours = choose_k(fit, reference=reference).k if k == "leave_one_out" else k
     labelled = LabelledRows(np.asarray(test.labels), groups, n_resamples, seed)
 
     detected = {
-        name: _detect(detector, fit, in_reference, score, labelled, reference, seed)
+        name: _detect(detector, fit, score, reference, labelled, seed)
         for name, detector in (detectors or default_detectors(neighbours)).items()
     }
-    probes = _probes(layers, train_rows, train.labels, test_rows, seed)
-    baselines = {"length": _length(train, test, labelled), "probe": _probe(probes, train, labelled)}
-    knn = knn_by_layer(
-        select(train_rows.embeddings, in_reference), test_rows.embeddings, neighbours
-    )
+    probes = _probes(layers, fit_means.numpy(), train.labels, score_means.numpy(), seed)
+    baselines = _baselines(train, test, probes, labelled)
+    knn = knn_by_layer(select(fit_layers, in_reference), score_layers, neighbours)
     return DetectionEvaluation(
         hashkeys=tuple(test.hashkeys),
         labels=np.asarray(test.labels),
@@ -107,7 +105,7 @@ def evaluate_detection(
         baselines=baselines,
         differences=labelled.differences(_scores(detected), _scores(baselines)),
         layers=_layer_table(layers, knn, probes, labelled),
-        layer_map=layer_map(test_rows.embeddings, layers, seed),
+        layer_map=layer_map(score_layers, layers, seed),
         reference=reference,
         n_train=len(train),
         n_reference=len(in_reference),
@@ -147,58 +145,47 @@ def _positions(views: Sequence[int] | None, num_layers: int) -> tuple[int, ...]:
 def _detect(
     detector: Detector,
     train: EmbeddingBatch,
-    in_reference: list[int],
     test: EmbeddingBatch,
-    labelled: LabelledRows,
     reference: Reference,
+    labelled: LabelledRows,
     seed: int,
 ) -> Scored:
-    held_out = _held_out(detector, train, reference, seed)
-    detector.fit(select(train, in_reference))
+    try:
+        held_out = held_out_scores(detector, train, reference, seed)
+    except (LabelError, ConfigError):
+        held_out = None  # too few training rows for folds, and so for probabilities
+    detector.fit(reference_set(train, reference))
     return _scored(detector.score(test).cpu().numpy(), held_out, labelled)
 
 
-def _held_out(
-    detector: Detector, train: EmbeddingBatch, reference: Reference, seed: int
-) -> HeldOut | None:
-    """None where the training rows are too few for folds, and so for probabilities."""
-    try:
-        return held_out_scores(detector, train, reference, seed)
-    except (LabelError, ConfigError):
-        return None
-
-
 def _probes(
-    layers: tuple[int, ...], train: LayerRows, labels: np.ndarray, test: LayerRows, seed: int
+    layers: tuple[int, ...], train: np.ndarray, labels: np.ndarray, test: np.ndarray, seed: int
 ) -> list[ProbeLayer] | NoMetrics:
     try:
-        return probe_layers(
-            layers, train.token_means.numpy(), labels, test.token_means.numpy(), seed=seed
-        )
+        return probe_layers(layers, train, labels, test, seed=seed)
     except LabelError as error:
         return NoMetrics(reason=str(error))
 
 
-def _probe(
-    probes: list[ProbeLayer] | NoMetrics, train: KViewSource, labelled: LabelledRows
-) -> Scored:
+def _baselines(
+    train: KViewSource,
+    test: KViewSource,
+    probes: list[ProbeLayer] | NoMetrics,
+    labelled: LabelledRows,
+) -> dict[str, Scored]:
+    """Response length, and the best probe; neither where the training rows lack a class."""
     if isinstance(probes, NoMetrics):
-        return Scored(scores=None, metrics=probes)
+        return dict.fromkeys(("length", "probe"), Scored(scores=None, metrics=probes))
     best, labels = best_layer(probes), np.asarray(train.labels)
-    return _scored(best.scores, (best.held_out, labels[labels >= 0]), labelled)
-
-
-def _length(train: KViewSource, test: KViewSource, labelled: LabelledRows) -> Scored:
-    """Response length alone, longer or shorter, whichever the training rows say."""
-    labels = np.asarray(train.labels)
-    lengths = np.asarray(train.response_lengths, dtype=np.float64)
-    try:
-        sign = length_direction(lengths, labels)
-    except LabelError as error:
-        return Scored(scores=None, metrics=NoMetrics(reason=str(error)))
     known = labels >= 0
-    scores = sign * np.asarray(test.response_lengths, dtype=np.float64)
-    return _scored(scores, (sign * lengths[known], labels[known]), labelled)
+    sign = length_direction(train.response_lengths, labels)
+    fitted, scored = (
+        sign * np.asarray(source.response_lengths, np.float64) for source in (train, test)
+    )
+    return {
+        "length": _scored(scored, (fitted[known], labels[known]), labelled),
+        "probe": _scored(best.scores, (best.held_out, labels[known]), labelled),
+    }
 
 
 def _scored(scores: np.ndarray, held_out: HeldOut | None, labelled: LabelledRows) -> Scored:

@@ -15,6 +15,9 @@ from ...contracts import ConfigError, LabelError
 Interval = tuple[float, float]
 """The bounds of a 95 % bootstrap interval."""
 
+Resamples = NDArray[np.float64]
+"""How often each bootstrap resample holds each sample, (R, n); every one has both classes."""
+
 _LEVEL = (2.5, 97.5)
 _BINS = 10
 _TILE = 1 << 22
@@ -67,17 +70,6 @@ class NoMetrics:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Resamples:
-    """Bootstrap resamples of labelled samples, the same for every scorer.
-
-    Attributes:
-        weights: how often each resample holds each sample, (R, n); none has one class only.
-    """
-
-    weights: NDArray[np.float64]
-
-
 def no_metrics_reason(labels: NDArray[np.integer]) -> str | None:
     """Why labels (1, 0, -1) allow no metrics; None where they do."""
     positive, negative = int((labels == 1).sum()), int((labels == 0).sum())
@@ -124,7 +116,7 @@ def resamples(
             f"none of {count} resamples of {n_groups} groups has both classes; an interval needs "
             "more groups"
         )
-    return Resamples(weights[both])
+    return weights[both]
 
 
 def detection_metrics(
@@ -147,7 +139,7 @@ def detection_metrics(
         ConfigError: a score is not finite.
     """
     point = weighted_metrics(scores, labels, np.ones((1, len(labels))))
-    spread = weighted_metrics(scores, labels, draws.weights)
+    spread = weighted_metrics(scores, labels, draws)
     return DetectionMetrics(
         **{name: estimate(point[name][0], spread[name]) for name in point},
         calibration_error=None
@@ -180,7 +172,7 @@ def calibration_error(
         gaps = np.add.reduceat(weights[:, order] * surplus, starts, axis=1)  # (R, bins)
         return np.abs(gaps).sum(axis=1) / weights.sum(axis=1)
 
-    value, spread = error(np.ones((1, len(order))))[0], error(draws.weights)
+    value, spread = error(np.ones((1, len(order))))[0], error(draws)
     # resampling adds gaps of its own, so replicates are moved to have the value as their mean
     return estimate(
         value, np.clip(spread - (spread.mean() - value), 0, 1) if len(spread) else spread
@@ -190,12 +182,7 @@ def calibration_error(
 def weighted_metrics(
     scores: NDArray[np.floating], labels: NDArray[np.integer], weights: NDArray[np.float64]
 ) -> dict[str, NDArray[np.float64]]:
-    """AUROC, average precision and FPR at 95 % TPR under each row of weights, (R,) each.
-
-    Args:
-        scores: higher for more likely hallucinated, (n,), finite.
-        labels: 1 or 0, (n,), both occurring.
-        weights: (R, n).
+    """AUROC, average precision and FPR at 95 % TPR under each row of weights (R, n): (R,) each.
 
     Raises:
         LabelError: lengths disagree, or one class is missing.

@@ -72,7 +72,7 @@ def write_report(
     Args:
         folder: the run's folder; made if needed.
         evaluation: what `evaluate_detection` found.
-        metrics: the lines of `metrics.jsonl`, an epoch each.
+        metrics: the lines of `metrics.jsonl`, one per epoch.
         config: the run's.
         data_summary: what there is to say of the data, in order.
         texts: prompts and responses by hashkey, as far as they are known.
@@ -150,7 +150,7 @@ def _training_pictures(metrics: Sequence[Mapping[str, float]]) -> list[Picture]:
             svg=curves(metrics, name, label),
         )
         for name, label, caption in (
-            ("loss", "loss", "The contrastive loss, an epoch a point."),
+            ("loss", "loss", "The contrastive loss, a point per epoch."),
             (
                 "intra_inter_margin",
                 "margin",

@@ -40,28 +40,28 @@ _LINES = ("#3a86c8", "#2a9d8f", "#9b5de5", "#d1495b", "#b98b00")
 _BASELINE_LINES = ("#8a8f98", "#e2711d")
 
 
-def curves(metrics: Sequence[Mapping[str, float]], figure: str, label: str) -> str:
-    """A figure of training and validation over epochs.
+def curves(metrics: Sequence[Mapping[str, float]], metric: str, label: str) -> str:
+    """A metric of training and of validation over the epochs.
 
     Args:
-        metrics: a mapping an epoch, with `epoch`, `train_<figure>` and `val_<figure>`; what an
+        metrics: a mapping per epoch, with `epoch`, `train_<metric>` and `val_<metric>`; what an
             epoch lacks is left out.
-        figure: `loss`, `intra_cos` or `intra_inter_margin`.
+        metric: `loss`, `intra_cos` or `intra_inter_margin`.
         label: the words for it.
     """
     with matplotlib.rc_context(_STYLE):
         fig, axes = _figure()
         for part, style in (("train", "-"), ("val", "--")):
-            known = [m for m in metrics if m.get(f"{part}_{figure}") is not None]
+            known = [m for m in metrics if m.get(f"{part}_{metric}") is not None]
             if known:
                 x = [m["epoch"] for m in known]
-                y = [m[f"{part}_{figure}"] for m in known]
+                y = [m[f"{part}_{metric}"] for m in known]
                 axes.plot(x, y, style, color=_LINES[part == "val"], marker=".", label=part)
         axes.set_xlabel("epoch")
         axes.set_ylabel(label)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend()
-        return svg(fig, figure)
+        return svg(fig, metric)
 
 
 def roc(scores: Mapping[str, Array], labels: NDArray, baselines: Sequence[str]) -> str:
@@ -157,7 +157,7 @@ def projection_by_label(points: Array, labels: NDArray) -> str:
     """Embeddings in their two main directions, coloured by label.
 
     Args:
-        points: (s, L, 2), a point a sample and layer.
+        points: (s, L, 2), a point per sample and layer.
         labels: the samples', (s,): 1, 0 or -1.
     """
     with matplotlib.rc_context(_STYLE):
@@ -175,7 +175,7 @@ def projection_by_layer(points: Array, layers: Sequence[int]) -> str:
     """Embeddings in their two main directions, coloured by layer.
 
     Args:
-        points: (s, L, 2), a point a sample and layer.
+        points: (s, L, 2), a point per sample and layer.
         layers: the model's layer ids, L.
     """
     with matplotlib.rc_context(_STYLE):

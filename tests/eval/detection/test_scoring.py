@@ -49,7 +49,7 @@ def test_a_replicate_equals_scikit_learn_on_the_resampled_rows(seed, ties):
     scores, labels = drawn(25, seed, ties)
     draws = resamples(labels, count=20, seed=seed)
     metrics = detection_metrics(scores, labels, draws)
-    rows = [np.repeat(np.arange(25), w.astype(int)) for w in draws.weights]
+    rows = [np.repeat(np.arange(25), w.astype(int)) for w in draws]
     for name, metric in (
         ("auroc", roc_auc_score),
         ("average_precision", average_precision_score),
@@ -64,7 +64,7 @@ def test_groups_stay_together():
     labels = np.array([0, 1] * 6)
     groups = list("abacabadacab")
     draws = resamples(labels, groups=groups, count=50)
-    for row in draws.weights:
+    for row in draws:
         counts = {group: {row[i] for i in range(12) if groups[i] == group} for group in "abcd"}
         assert all(len(times) == 1 for times in counts.values())
         assert sum(times.pop() for times in counts.values()) == 4
@@ -89,8 +89,8 @@ def test_intervals_are_seeded():
 def test_resamples_hold_both_classes():
     labels = np.array([1] + [0] * 20)
     draws = resamples(labels, count=200)
-    assert 0 < len(draws.weights) < 200
-    assert (draws.weights[:, 0] > 0).all()
+    assert 0 < len(draws) < 200
+    assert (draws[:, 0] > 0).all()
     with pytest.raises(ConfigError, match="both classes"):
         resamples(np.array([0, 1]), count=1, seed=3)
 
