@@ -1,6 +1,6 @@
 """`evaluate`: one encoder over one source, in one call."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import cast
 
 import torch
@@ -72,21 +72,15 @@ def evaluate(
         evaluator_manager=evaluator_manager,
         max_batches=max_batches,
     )
-    for batch in _batches(source, delivered, sub_batch_size):
+    batches = (
+        cast(KViewSource, source).batches(epoch=0, batch_size=delivered, shuffle=False)
+        if hasattr(source, "batches")
+        else cast(Iterable[KViewBatch], source)
+    )
+    for batch in batches:
+        if sub_batch_size is not None and len(batch) > sub_batch_size:
+            raise ConfigError(f"a batch of {len(batch)} came where sub_batch_size={sub_batch_size}")
         evaluator.validation_step(batch)
         if evaluator.done:
             break
     return evaluator.finish()
-
-
-def _batches(
-    source: KViewSource | Iterable[KViewBatch], size: int, promised: int | None
-) -> Iterator[KViewBatch]:
-    if hasattr(source, "batches"):
-        rows = cast(KViewSource, source)
-        yield from rows.batches(epoch=0, batch_size=size, shuffle=False)
-        return
-    for batch in cast(Iterable[KViewBatch], source):
-        if promised is not None and len(batch) > promised:
-            raise ConfigError(f"a batch of {len(batch)} came where sub_batch_size={promised}")
-        yield batch

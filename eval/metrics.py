@@ -99,12 +99,7 @@ class KViewMetrics:
         Raises:
             ContractError: K or D differ from what was seen before.
         """
-        _, num_views, dim = z_views.shape
-        if self._state is not None:
-            self._agree(num_views, self._state.numel() - _SUMS, dim)
-        added = _sums(z_views.detach())
-        self._state = added if self._state is None else self._state + added
-        self._num_views = num_views
+        self._add(_sums(z_views.detach()), z_views.shape[1])
 
     def merge(self, other: Self) -> None:
         """Adds what another has seen.
@@ -112,12 +107,7 @@ class KViewMetrics:
         Raises:
             ContractError: K or D differ.
         """
-        state, num_views = other._seen()
-        if self._state is None:
-            self._state, self._num_views = state, num_views
-            return
-        self._agree(num_views, self._state.numel() - _SUMS, state.numel() - _SUMS)
-        self._state = self._state + state.to(self._state.device)
+        self._add(*other._seen())
 
     def compute(self) -> KViewMetricValues:
         """The metrics of all samples seen.
@@ -145,15 +135,15 @@ class KViewMetrics:
             raise _size_error("KViewMetrics", "at least one batch", "none")
         return self._state, self._num_views
 
-    def _agree(self, num_views: int, dim: int, other_dim: int) -> None:
-        if (self._num_views, dim) != (num_views, other_dim):
-            raise ContractError.of(
-                "KViewMetrics",
-                "z_views",
-                "axes K, D",
-                f"K={self._num_views}, D={dim} as before",
-                f"K={num_views}, D={other_dim}",
-            )
+    def _add(self, state: Tensor, num_views: int) -> None:
+        if self._state is None:
+            self._state, self._num_views = state, num_views
+            return
+        sizes = [f"K={k}, D={s.numel() - _SUMS}" for s, k in (self._seen(), (state, num_views))]
+        if sizes[0] != sizes[1]:
+            expected = f"{sizes[0]} as before"
+            raise ContractError.of("KViewMetrics", "z_views", "axes K, D", expected, sizes[1])
+        self._state = self._state + state.to(self._state.device)
 
 
 @boundary

@@ -53,12 +53,9 @@ def paired_differences(
         draws: resamples of the same samples.
         pairs: the names to compare, the first less the second.
     """
-    ones = np.ones((1, len(labels)))
-    point = {n: weighted_metrics(s, labels, ones)["auroc"][0] for n, s in scores.items()}
-    spread = {n: weighted_metrics(s, labels, draws)["auroc"] for n, s in scores.items()}
+    auroc = {name: weighted_metrics(s, labels, draws)["auroc"] for name, s in scores.items()}
     return tuple(
-        Difference(first=a, second=b, auroc=estimate(point[a] - point[b], spread[a] - spread[b]))
-        for a, b in pairs
+        Difference(first=a, second=b, auroc=estimate(auroc[a] - auroc[b])) for a, b in pairs
     )
 
 

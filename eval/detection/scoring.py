@@ -138,10 +138,9 @@ def detection_metrics(
         LabelError: lengths disagree, or one class is missing.
         ConfigError: a score is not finite.
     """
-    point = weighted_metrics(scores, labels, np.ones((1, len(labels))))
-    spread = weighted_metrics(scores, labels, draws)
+    found = weighted_metrics(scores, labels, draws)
     return DetectionMetrics(
-        **{name: estimate(point[name][0], spread[name]) for name in point},
+        **{name: estimate(values) for name, values in found.items()},
         calibration_error=None
         if probabilities is None
         else calibration_error(probabilities, labels, draws),
@@ -168,21 +167,19 @@ def calibration_error(
     bins = min(_BINS, len(order))
     starts = np.linspace(0, len(order), bins, endpoint=False).astype(np.intp)
 
-    def error(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        gaps = np.add.reduceat(weights[:, order] * surplus, starts, axis=1)  # (R, bins)
-        return np.abs(gaps).sum(axis=1) / weights.sum(axis=1)
-
-    value, spread = error(np.ones((1, len(order))))[0], error(draws)
-    # resampling adds gaps of its own, so replicates are moved to have the value as their mean
-    return estimate(
-        value, np.clip(spread - (spread.mean() - value), 0, 1) if len(spread) else spread
-    )
+    weights = _with_ones(draws)
+    gaps = np.add.reduceat(weights[:, order] * surplus, starts, axis=1)  # (1 + R, bins)
+    error = np.abs(gaps).sum(axis=1) / weights.sum(axis=1)
+    if len(draws):
+        # resampling adds gaps of its own, so replicates are moved to have the value as their mean
+        error[1:] = np.clip(error[1:] - (error[1:].mean() - error[0]), 0, 1)
+    return estimate(error)
 
 
 def weighted_metrics(
-    scores: NDArray[np.floating], labels: NDArray[np.integer], weights: NDArray[np.float64]
+    scores: NDArray[np.floating], labels: NDArray[np.integer], draws: Resamples
 ) -> dict[str, NDArray[np.float64]]:
-    """AUROC, average precision and FPR at 95 % TPR under each row of weights (R, n): (R,) each.
+    """AUROC, average precision and FPR at 95 % TPR, and each again in every resample: (1 + R,).
 
     Raises:
         LabelError: lengths disagree, or one class is missing.
@@ -199,6 +196,7 @@ def weighted_metrics(
     descending = scores[order]
     ends = np.flatnonzero(np.append(descending[1:] != descending[:-1], True))  # ties share a point
     positive = labels[order] == 1
+    weights = _with_ones(draws)
     pieces = np.array_split(weights, max(1, -(-weights.size // _TILE)))
     parts = [_curve_metrics(piece[:, order], positive, ends) for piece in pieces]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -222,13 +220,18 @@ def _curve_metrics(
     }
 
 
-def estimate(value: float, spread: NDArray[np.float64]) -> Estimate:
-    """A value with the interval that its replicates, (R,), span."""
+def estimate(values: NDArray[np.float64]) -> Estimate:
+    """A value and the interval of its replicates, out of both: (1 + R,)."""
     interval = None
-    if len(spread):
-        low, high = np.percentile(spread, _LEVEL)
+    if len(values) > 1:
+        low, high = np.percentile(values[1:], _LEVEL)
         interval = (float(low), float(high))
-    return Estimate(value=float(value), interval=interval)
+    return Estimate(value=float(values[0]), interval=interval)
+
+
+def _with_ones(draws: Resamples) -> NDArray[np.float64]:
+    """The samples as they are, and every resample of them: (1 + R, n)."""
+    return np.vstack([np.ones((1, draws.shape[1])), draws])
 
 
 def _require_both(labels: NDArray[np.integer]) -> None:

@@ -119,13 +119,8 @@ def hardest_samples(
         return []
     ranks = np.searchsorted(np.sort(scores), scores) / max(1, len(scores) - 1)
     wrong = np.where(evaluation.labels == 1, 1 - ranks, ranks)
-    rows = [
-        row
-        for label in (1, 0)
-        for row in sorted(np.flatnonzero(evaluation.labels == label), key=lambda r: -wrong[r])[
-            :count
-        ]
-    ]
+    worst = np.argsort(-wrong, kind="stable")
+    hardest = [worst[evaluation.labels[worst] == label][:count] for label in (1, 0)]
     return [
         HardSample(
             hashkey=evaluation.hashkeys[row],
@@ -134,7 +129,7 @@ def hardest_samples(
             rank=float(ranks[row]),
             text=texts.get(evaluation.hashkeys[row]),
         )
-        for row in sorted(rows, key=lambda r: -wrong[r])
+        for row in sorted(np.concatenate(hardest).tolist(), key=lambda row: -wrong[row])
     ]
 
 
@@ -143,19 +138,12 @@ def _training_pictures(metrics: Sequence[Mapping[str, float]]) -> list[Picture]:
 
     if not metrics:
         return []
+    margin = "Mean cosine within samples less that between samples."
     return [
-        Picture(
-            name=name,
-            caption=caption,
-            svg=curves(metrics, name, label),
-        )
+        Picture(name=name, caption=caption, svg=curves(metrics, name, label))
         for name, label, caption in (
             ("loss", "loss", "The contrastive loss, a point per epoch."),
-            (
-                "intra_inter_margin",
-                "margin",
-                "Mean cosine within samples less that between samples.",
-            ),
+            ("intra_inter_margin", "margin", margin),
         )
     ]
 
