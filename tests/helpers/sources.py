@@ -43,10 +43,10 @@ class MemorySource:
         *,
         epoch: int,
         batch_size: int,
+        shuffle: bool = True,
         start_step: int = 0,
         rank: int = 0,
         world_size: int = 1,
-        shuffle: bool = True,
         **how: object,
     ) -> Iterator[KViewBatch]:
         """What a `KViewSource` gives; balancing, workers and pinned memory change nothing here."""
