@@ -39,7 +39,7 @@ def boundary(function: Callable[P, R]) -> Callable[P, R]:
             on the first call, it has annotations that cannot be resolved or checked.
         ContractError: on a call, with every violation among the arguments, or in the result.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from jaxtyping import Float
         >>> from torch import Tensor

@@ -27,7 +27,7 @@ class EmbeddingRecord(Contract):
         hashkey: the sample's id, or None.
         halu: 1 hallucinated, 0 not, -1 unlabelled; or None.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from kview.contracts import EmbeddingRecord
         >>> EmbeddingRecord(z_views=torch.randn(4, 8), hashkey="q1")["z_views"].shape
@@ -50,7 +50,7 @@ class EmbeddingBatch(Contract):
         hashkey: the samples' ids, or None.
         halu: 1 hallucinated, 0 not, -1 unlabelled; or None.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from kview.contracts import EmbeddingBatch
         >>> halu = torch.tensor([1.0, 0.0, -1.0])

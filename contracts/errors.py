@@ -19,7 +19,7 @@ from jaxtyping import TypeCheckError
 class KViewError(Exception):
     """Base of every error that kview raises on purpose.
 
-    Example:
+    Examples:
         >>> from kview.contracts import KViewError, checks
         >>> try:
         ...     checks("some").__enter__()
@@ -32,7 +32,7 @@ class KViewError(Exception):
 class StoreError(KViewError, OSError):
     """A store is missing, damaged, or of a kind that is not understood.
 
-    Example:
+    Examples:
         >>> from kview.data import ActivationStore
         >>> ActivationStore.open("no-such-folder")
         Traceback (most recent call last):
@@ -43,7 +43,7 @@ class StoreError(KViewError, OSError):
 class LabelError(KViewError, ValueError):
     """Labels do not fit the rows they are meant for.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from kview.data.splits import split_rows
         >>> split_rows(np.array([0, 1]), strategy="two_way", seed=0, groups=["one"])
@@ -55,7 +55,7 @@ class LabelError(KViewError, ValueError):
 class ConfigError(KViewError, ValueError):
     """A setting is wrong, or cannot take effect.
 
-    Example:
+    Examples:
         >>> from kview.contracts import checks
         >>> with checks("some"):
         ...     pass
@@ -67,7 +67,7 @@ class ConfigError(KViewError, ValueError):
 class CheckpointError(KViewError, RuntimeError):
     """A checkpoint is damaged, or belongs to another run.
 
-    Example:
+    Examples:
         >>> from kview.train import load_encoder
         >>> load_encoder("no-such-run")
         Traceback (most recent call last):
@@ -78,7 +78,7 @@ class CheckpointError(KViewError, RuntimeError):
 class NotFittedError(KViewError, RuntimeError):
     """A detector was asked for scores before it was fitted.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from kview.contracts import EmbeddingBatch
         >>> from kview.eval import KNNDetector
@@ -130,7 +130,7 @@ class ContractError(KViewError, ValueError, TypeCheckError):
     Attributes:
         violations: every broken rule, in the order of the contract's fields.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from kview.contracts import ContractError, EmbeddingBatch
         >>> try:
@@ -157,7 +157,7 @@ class ContractError(KViewError, ValueError, TypeCheckError):
             expected: what is asked for.
             got: what came.
 
-        Example:
+        Examples:
             >>> from kview.contracts import ContractError
             >>> raise ContractError.of("supcon_loss", "labels", "dtype", "Float (B,)", "bool")
             Traceback (most recent call last):

@@ -27,7 +27,7 @@ def install_checks(packages: str | Sequence[str]) -> AbstractContextManager[None
     Returns:
         A context manager, at whose end later imports are left alone again.
 
-    Example:
+    Examples:
         >>> from kview.contracts import install_checks
         >>> with install_checks("your_package"):
         ...     pass  # import your_package

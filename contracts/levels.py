@@ -37,7 +37,7 @@ def checks(level: Level) -> Generator[None, None, None]:
     Raises:
         ConfigError: the level is none of these.
 
-    Example:
+    Examples:
         >>> from kview.contracts import checks, current_level
         >>> with checks("full"):
         ...     current_level()

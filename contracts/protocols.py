@@ -124,7 +124,7 @@ def steps_per_epoch(num_rows: int, batch_size: int, world_size: int = 1) -> int:
         batch_size: samples in a batch, over all processes.
         world_size: processes; a last batch with fewer samples than these is dropped.
 
-    Example:
+    Examples:
         >>> from kview.contracts import steps_per_epoch
         >>> steps_per_epoch(100, batch_size=32)
         4

@@ -35,7 +35,7 @@ def settings(cls: type[S]) -> type[S]:
     Raises:
         ConfigError: when one is built, with every field that is wrong, its value and the rule.
 
-    Example:
+    Examples:
         >>> from kview.contracts.settings import Count, settings
         >>> @settings
         ... class Reading:
@@ -76,7 +76,7 @@ def checked(rule: Any, **setting: Any) -> Any:
     Raises:
         ConfigError: it breaks the rule; with its name and value.
 
-    Example:
+    Examples:
         >>> from kview.contracts.settings import Count, checked
         >>> checked(Count, k=3)
         3

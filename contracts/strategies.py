@@ -65,7 +65,7 @@ def kview_batches(
         repeat_hashkeys: whether samples may share a hashkey, and with it the label.
         elements: draws the activations one by one, for special values; slow to make and to shrink.
 
-    Example:
+    Examples:
         >>> from hypothesis import given
         >>> from kview.contracts.strategies import kview_batches
         >>> @given(kview_batches(K=3, T=1))
@@ -122,7 +122,7 @@ def kview_items(
     Args:
         all_activations: whether the activations of every layer come along.
 
-    Example:
+    Examples:
         >>> from hypothesis import given
         >>> from kview.contracts.strategies import kview_items
         >>> @given(kview_items(K=3, token_mask=False))
@@ -179,7 +179,7 @@ def embedding_batches(
         repeat_hashkeys: whether samples may share a hashkey, and with it the label.
         elements: draws the embeddings one by one, for special values; slow to make and to shrink.
 
-    Example:
+    Examples:
         >>> from hypothesis import given
         >>> from kview.contracts.strategies import embedding_batches
         >>> @given(embedding_batches(K=2, halu=True))
@@ -211,7 +211,7 @@ def invalid_kview_batches(
         faults: which faults to choose from.
         max_size: the largest size of the valid batch that is then spoilt.
 
-    Example:
+    Examples:
         >>> from hypothesis import given
         >>> from kview.contracts import ContractError, KViewBatch, checks
         >>> from kview.contracts.strategies import invalid_kview_batches

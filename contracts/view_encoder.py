@@ -30,7 +30,7 @@ class ViewEncoder:
     Raises:
         ConfigError: a layer of the data is none of the encoder's.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from kview.contracts import FlatViews, ViewEncoder
         >>> encode = ViewEncoder(lambda x: x.mean(1))

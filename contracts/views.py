@@ -31,7 +31,7 @@ class ResponseLogprobs(Contract):
         topk_token_ids: ids of the k likeliest tokens, -1 where there is none; or None.
         topk_logprobs: their log-probabilities, NaN where there is none; or None.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from kview.contracts import ResponseLogprobs
         >>> ResponseLogprobs(
@@ -76,7 +76,7 @@ class KViewItem(Contract):
         logprobs: log-probabilities of the response tokens, or None.
         views_repeat: views were drawn with replacement, so indices may repeat.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from kview.contracts import KViewItem
         >>> item = KViewItem(
@@ -120,7 +120,7 @@ class FlatViews(Contract):
         layer_idx: position of each view's layer in `relevant_layers`, or None.
         token_mask: where a token is real, or None where all are.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from kview.contracts import FlatViews
         >>> FlatViews(x=torch.randn(12, 16, 32), layer_idx=torch.arange(12))
@@ -152,7 +152,7 @@ class KViewBatch(Contract):
         logprobs: log-probabilities of the response tokens, or None.
         views_repeat: views were drawn with replacement, so a sample's indices may repeat.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from kview.contracts import KViewBatch
         >>> batch = KViewBatch(
@@ -246,7 +246,7 @@ def restore_views(z: Float[Tensor, "M D"], num_views: int) -> Float[Tensor, "B K
     Raises:
         ContractError: `z` has not two axes, or M is no multiple of K.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from kview.contracts import restore_views
         >>> restore_views(torch.randn(12, 8), num_views=4).shape
@@ -264,7 +264,7 @@ def sample_ids(hashkeys: Sequence[str]) -> Int[Tensor, " B"]:
     One number per hashkey, the same in every process and on every machine: Python's own `hash` is
     salted per process, so ranks would disagree about which rows are the same sample.
 
-    Example:
+    Examples:
         >>> from kview.contracts import sample_ids
         >>> sample_ids(["a", "b", "a"]).unique(return_inverse=True)[1]
         tensor([0, 1, 0])

@@ -20,7 +20,7 @@ def collate_kview(items: Sequence[KViewItem] | KViewBatch) -> KViewBatch:
     Raises:
         ContractError: with everything that is wrong with the items, or between them.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from kview.contracts import KViewItem
         >>> from kview.data import collate_kview

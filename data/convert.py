@@ -68,7 +68,7 @@ def convert_store(
         ContractError: a text of the source is none that UTF-8 has.
         LabelError: the label files do not fit.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from kview.data import ActivationStore, convert_store, write_synthetic_store
         >>> folder = tempfile.mkdtemp()

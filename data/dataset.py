@@ -37,7 +37,7 @@ class ActivationDataset(EpochBatches, Dataset[KViewItem]):
     Raises:
         ConfigError: a setting is wrong, or does not fit the store.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from kview.data import ActivationDataset, ActivationStore, write_synthetic_store
         >>> path = f"{tempfile.mkdtemp()}/a.zarr"

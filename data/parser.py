@@ -85,7 +85,7 @@ class ActivationParser:
         LabelError: the files do not fit each other or the store, or there is too little to split.
         ConfigError: a setting is wrong.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from kview.data import ActivationParser, write_synthetic_store
         >>> path = f"{tempfile.mkdtemp()}/a.zarr"

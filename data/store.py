@@ -27,7 +27,7 @@ class ActivationStore:
     Attributes:
         parts: the stores on disk, in order.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from kview.data import ActivationStore, write_synthetic_store
         >>> path = f"{tempfile.mkdtemp()}/a.zarr"

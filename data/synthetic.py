@@ -59,7 +59,7 @@ def write_synthetic_store(
         ConfigError: a size is too small.
         StoreError: the store cannot be written.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from kview.data import ActivationStore, write_synthetic_store
         >>> path = tempfile.mkdtemp()

@@ -20,7 +20,7 @@ def verify_store(path: str | os.PathLike[str], progress: Progress | None = None)
     Raises:
         StoreError: there is no store of a known schema.
 
-    Example:
+    Examples:
         >>> import pathlib, tempfile
         >>> from kview.data import verify_store, write_synthetic_store
         >>> path = pathlib.Path(tempfile.mkdtemp(), "a.zarr")

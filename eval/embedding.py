@@ -63,7 +63,7 @@ def embed(
         ContractError: the source's batches are not its rows in order, or there are none.
         ConfigError: the source has layers the encoder does not know.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from kview.data import ActivationDataset, ActivationStore, write_synthetic_store
         >>> from kview.eval import embed

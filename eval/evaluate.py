@@ -43,7 +43,7 @@ def evaluate(
             encoder does not know.
         ContractError: a batch breaks its contract, or there was none.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from kview.data import ActivationDataset, ActivationStore, write_synthetic_store
         >>> from kview.eval import evaluate

@@ -63,7 +63,7 @@ class ContrastiveEvalState:
         n_samples: the samples that have been through the encoder.
         n_batches: the contrast sets they made.
 
-    Example:
+    Examples:
         >>> from kview.eval import ContrastiveEvalState
         >>> state = ContrastiveEvalState(total_loss=6.0, n_samples=4, n_batches=1)
         >>> state.total_loss / state.n_samples
@@ -100,7 +100,7 @@ class ContrastiveEvaluator:
     Raises:
         ConfigError: `batch_size` or `max_batches` is not positive.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from kview.contracts import KViewBatch
         >>> from kview.eval import ContrastiveEvaluator

@@ -72,7 +72,7 @@ class EvaluatorManager:
     Raises:
         ConfigError: two evaluators have one name.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from kview.eval import CosineEvaluator, EvaluatorManager
         >>> manager = EvaluatorManager([CosineEvaluator()])

@@ -54,7 +54,7 @@ class KViewMetrics:
         state: the `state` of another, or a sum of several; None starts empty.
         num_views: K of that state.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from kview.eval import KViewMetrics
         >>> metrics = KViewMetrics()
@@ -159,7 +159,7 @@ def intra_sample_cosine_mean(z_views: ZViews) -> Float[Tensor, ""]:
     Raises:
         ContractError: a view is zero or not finite.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from kview.eval import intra_sample_cosine_mean
         >>> alike, apart = [[2.0, 0.0], [1.0, 0.0]], [[1.0, 0.0], [0.0, 1.0]]
@@ -182,7 +182,7 @@ def intra_inter_margin(z_views: ZViews) -> Float[Tensor, ""]:
     Raises:
         ContractError: there is one sample only, or a view is zero or not finite.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from kview.eval import intra_inter_margin
         >>> intra_inter_margin(torch.eye(3)[:, None].repeat(1, 2, 1))  # at right angles
@@ -209,7 +209,7 @@ def view_retrieval_top1(z_views: ZViews) -> Float[Tensor, ""]:
     Raises:
         ContractError: there is one sample only, or a view is zero or not finite.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from kview.eval import view_retrieval_top1
         >>> view_retrieval_top1(torch.eye(3)[:, None].repeat(1, 2, 1))

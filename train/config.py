@@ -34,7 +34,7 @@ class ContrastiveTrainerConfig:
     Raises:
         ConfigError: a value is out of range, or cannot take effect beside the others.
 
-    Example:
+    Examples:
         >>> from kview.train import ContrastiveTrainerConfig
         >>> ContrastiveTrainerConfig(num_views=6, temperature=1).temperature
         1.0
@@ -188,7 +188,7 @@ class LayerAwareContrastiveTrainerConfig(ContrastiveTrainerConfig):
     Raises:
         ConfigError: a value is out of range, or cannot take effect beside the others.
 
-    Example:
+    Examples:
         >>> from kview.train import LayerAwareContrastiveTrainerConfig
         >>> config = LayerAwareContrastiveTrainerConfig(calibration_batches=8)
         >>> LayerAwareContrastiveTrainerConfig.from_dict(config.to_dict()) == config

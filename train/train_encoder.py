@@ -56,7 +56,7 @@ def train_contrastive(
         ConfigError: settings, encoder and sources do not go together.
         CheckpointError: the checkpoint is damaged, or of another config or other data.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from kview.data import ActivationDataset, ActivationStore, write_synthetic_store
         >>> from kview.train import ContrastiveTrainerConfig, ProgressiveCompressor

@@ -45,7 +45,7 @@ class ContrastiveTrainer:
     Raises:
         ConfigError: the encoder asks for `layer_idx`, which this trainer has not.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from kview.contracts import KViewBatch
         >>> from kview.train import (
@@ -204,7 +204,7 @@ class LayerAwareContrastiveTrainer(ContrastiveTrainer):
     Attributes:
         layer_statistics: what was measured; None before, and after a resume.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from kview.data import ActivationDataset, ActivationStore, write_synthetic_store
         >>> from kview.train import (LayerAwareContrastiveTrainer,

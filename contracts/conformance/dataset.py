@@ -24,7 +24,7 @@ def check_dataset(dataset: ItemDataset, *, num_views: int | None = None, most: i
     Raises:
         ContractError: with everything that was found.
 
-    Example:
+    Examples:
         >>> from kview.contracts.conformance import check_dataset
         >>> check_dataset([])
         Traceback (most recent call last):

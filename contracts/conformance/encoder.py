@@ -46,7 +46,7 @@ def check_encoder(
         ConfigError: H is neither given nor known to the encoder.
         ContractError: with everything that was found.
 
-    Example:
+    Examples:
         >>> from kview.contracts.conformance import check_encoder
         >>> check_encoder(lambda x: x.mean(1), hidden_size=4)
         >>> check_encoder(lambda x: x.mean(1) - x.mean((0, 1)), hidden_size=4)

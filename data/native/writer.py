@@ -37,7 +37,7 @@ class ActivationWriter:
     Use `create` or `resume`. As a context manager it commits and closes, after an error in the
     block too.
 
-    Example:
+    Examples:
         >>> import tempfile, numpy as np
         >>> from kview.data import ActivationStore, ActivationWriter
         >>> path = tempfile.mkdtemp()

@@ -28,7 +28,7 @@ class KNNDetector:
     Raises:
         ConfigError: k is not positive.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from kview.contracts import EmbeddingBatch
         >>> from kview.eval import KNNDetector
@@ -82,7 +82,7 @@ class MahalanobisDetector:
     Raises:
         ConfigError: the ridge is negative.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from kview.contracts import EmbeddingBatch
         >>> from kview.eval import MahalanobisDetector
@@ -146,7 +146,7 @@ class CosineDetector:
 
     It compares a sample with itself alone, so `fit` has nothing to take.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from kview.contracts import EmbeddingBatch
         >>> from kview.eval import CosineDetector

@@ -66,7 +66,7 @@ def evaluate_detection(
         ConfigError: a source does not show every layer, `views` or another setting does not fit, or
             there are too few reference rows.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from kview.data import ActivationParser, write_synthetic_store
         >>> from kview.eval import evaluate_detection

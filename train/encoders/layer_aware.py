@@ -50,7 +50,7 @@ class LayerAwareProgressiveCompressor(nn.Module):
     Raises:
         ConfigError: a setting is out of its range, or the layers are given twice, repeat, or miss.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from kview.train import LayerAwareProgressiveCompressor
         >>> encoder = LayerAwareProgressiveCompressor(64, 8, layer_ids=[4, 8, 12])

@@ -35,7 +35,7 @@ class ProgressiveCompressor(nn.Module):
     Raises:
         ConfigError: a size is not positive, or the probability is outside [0, 1).
 
-    Example:
+    Examples:
         >>> import torch
         >>> from kview.train import ProgressiveCompressor
         >>> encoder = ProgressiveCompressor(input_dim=64, embedding_dim=8)

@@ -57,7 +57,7 @@ def load_encoder(
     Raises:
         CheckpointError: the file is missing, damaged, not an encoder's, or of another class.
 
-    Example:
+    Examples:
         >>> import torch, tempfile
         >>> from kview.train import ProgressiveCompressor, load_encoder, save_encoder
         >>> encoder = ProgressiveCompressor(16, 4).eval()

@@ -75,7 +75,7 @@ def supcon_loss(
             zero vector is to be normalised. NaN and infinity are passed on as NaN.
         ConfigError: a temperature is not positive, or a weight is negative.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from kview.train import supcon_loss
         >>> z_views = torch.eye(4)[:, None].expand(-1, 3, -1)  # equal views, orthogonal samples
@@ -120,7 +120,7 @@ class SupConLoss(nn.Module):
 
     The others are as in `supcon_loss`.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from kview.train import SupConLoss
         >>> loss_fn = SupConLoss(temperature=0.2, same_class_weight=2)
