@@ -65,7 +65,7 @@ class ActivationParser:
     """Opens a store, labels its rows, and splits them.
 
     Args:
-        inference_json: generation.jsonl, one `prompt` per line; None for a store that labels itself.
+        inference_json: generation.jsonl, one `prompt` per line; None where a store labels itself.
         eval_json: eval_results.json, aligned with it by position; None likewise.
         activations_path: the store, or several to be read as one.
         split_strategy: `two_way` (train and test), `three_way` (and val), or `none` (all test).
