@@ -17,6 +17,7 @@ from .store import ActivationStore
 from .synthetic import write_synthetic_store
 from .verify import verify_store
 from .view_sampling import Draw
+from .view_settings import ViewOptions
 
 __all__ = [
     "ActivationDataset",
@@ -38,6 +39,7 @@ __all__ = [
     "StoreInputs",
     "StoreSummary",
     "Text",
+    "ViewOptions",
     "capture",
     "collate_kview",
     "convert_store",
