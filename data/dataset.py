@@ -13,6 +13,9 @@ from torch.utils.data import Dataset
 
 from ..contracts import ConfigError, KViewBatch, KViewItem, ResponseLogprobs, boundary
 from .epochs import EpochBatches
+from .indices import as_indices
+from .labels import as_labels
+from .passes import Passes
 from .store import ActivationStore
 from .view_reader import ViewReader
 from .view_sampling import Draw
@@ -23,8 +26,9 @@ from .workers import read_by_threads
 class ActivationDataset(EpochBatches, Dataset[KViewItem]):
     """Rows of a store, each seen at K of its layers: a map-style dataset and a `KViewSource`.
 
-    The views of a row are a pure function of (seed, epoch, row, repeat); an integer index means
-    epoch 0. `batches` reads an epoch, each batch into one allocation.
+    The views of a row are a pure function of (seed, epoch, row, repeat). `batches` reads an epoch,
+    each batch into one allocation. `dataset[i]` is row i in epoch 0; a DataLoader, which asks for
+    several rows at once, sees other views in every pass, whatever its workers.
 
     Args:
         store: whose rows.
@@ -36,6 +40,7 @@ class ActivationDataset(EpochBatches, Dataset[KViewItem]):
 
     Raises:
         ConfigError: a setting is wrong, or does not fit the store.
+        LabelError: a label is none.
 
     Examples:
         >>> import tempfile
@@ -60,10 +65,9 @@ class ActivationDataset(EpochBatches, Dataset[KViewItem]):
         **options: Unpack[ViewOptions],
     ) -> None:
         settings = view_settings(store, num_views=num_views, random_seed=random_seed, **options)
-        rows = np.arange(len(store)) if rows is None else np.asarray(rows, np.int64)
-        labels = store.halu[rows] if labels is None else np.asarray(labels, np.int8)
-        if labels.shape != rows.shape:
-            raise ConfigError(f"there are {len(labels)} labels for {len(rows)} rows")
+        every = len(store)
+        rows = np.arange(every) if rows is None else as_indices("row", rows, every)
+        labels = store.halu[rows] if labels is None else as_labels(labels, len(rows))
         self._set(store, rows, labels, settings)
 
     def _set(
@@ -75,6 +79,7 @@ class ActivationDataset(EpochBatches, Dataset[KViewItem]):
         self.settings = settings
         self.random_seed = settings.random_seed
         self._reader = ViewReader(store, settings)
+        self._passes = Passes(len(rows))
 
     def _changed(self, rows: np.ndarray, labels: np.ndarray, settings: ViewSettings) -> Self:
         other = object.__new__(type(self))
@@ -134,7 +139,7 @@ class ActivationDataset(EpochBatches, Dataset[KViewItem]):
         Raises:
             ConfigError: fewer than two, out of range, or repeated where views do not repeat.
         """
-        views = tuple(positions)
+        views = tuple(operator.index(position) for position in positions)
         size = len(self.layer_ids)
         repeated = len(set(views)) < len(views) and not self.views_repeat
         if len(views) < 2 or repeated or not all(0 <= v < size for v in views):
@@ -153,18 +158,23 @@ class ActivationDataset(EpochBatches, Dataset[KViewItem]):
 
         Args:
             positions: (m,) positions among this dataset's rows.
+
+        Raises:
+            ConfigError: there is no such row.
         """
-        chosen = np.asarray(positions, np.int64)
+        chosen = as_indices("row", positions, len(self))
         return self._changed(self.rows[chosen], self.labels[chosen], self.settings)
 
     def available_rows(self, k: int | None = None) -> np.ndarray:
-        """Positions of the rows that have at least k of the relevant layers.
+        """Positions of the rows that have k of the relevant layers, and those seen in every row.
 
         Args:
             k: `min_target_layers` by default.
         """
         least = self.settings.layers_needed if k is None else k
-        return np.flatnonzero(self._reader.available(self.rows).sum(1) >= least)
+        available = self._reader.available(self.rows)
+        always = available[:, list(self.settings.seen_in_every_row)].all(1)
+        return np.flatnonzero(always & (available.sum(1) >= least))
 
     @boundary
     def __getitem__(self, index: SupportsIndex | Draw) -> KViewItem:
@@ -175,9 +185,7 @@ class ActivationDataset(EpochBatches, Dataset[KViewItem]):
             StoreError: the row's activations are damaged, or it has too few layers.
         """
         draw = index if isinstance(index, Draw) else Draw(operator.index(index))
-        if not -len(self) <= draw.row < len(self):
-            raise IndexError(f"row {draw.row} of a dataset of {len(self)}")
-        draw = draw._replace(row=draw.row % len(self))
+        draw = draw._replace(row=self._place(draw.row))
         item = self._read([draw]).unbatch()[0]
         if not self.settings.all_activations:
             return item
@@ -186,12 +194,40 @@ class ActivationDataset(EpochBatches, Dataset[KViewItem]):
 
     @boundary
     def __getitems__(self, indices: Sequence[SupportsIndex | Draw]) -> KViewBatch:
-        """Several rows as a batch, read into one allocation.
+        """Several rows as a batch, read into one allocation: what a DataLoader asks for.
+
+        A row that is asked for the n-th time without an epoch is seen as in epoch n, from 0.
 
         Raises:
+            IndexError: there is no such row.
             StoreError: a row's activations are damaged, or it has too few layers.
         """
-        return self._read([i if isinstance(i, Draw) else Draw(operator.index(i)) for i in indices])
+        return self._read(
+            [
+                i._replace(row=self._place(i.row))
+                if isinstance(i, Draw)
+                else self._passes.next(self._place(operator.index(i)))
+                for i in indices
+            ]
+        )
+
+    def set_epoch(self, epoch: int) -> None:
+        """Makes the next pass of a DataLoader the one of this epoch.
+
+        One process counts its passes by itself. Several, that a `DistributedSampler` gives other
+        rows each epoch, have to be told, as has one that goes on where another stopped.
+
+        Raises:
+            ConfigError: the epoch is negative.
+        """
+        if epoch < 0:
+            raise ConfigError(f"epoch={epoch}: epochs count from 0")
+        self._passes.start(epoch)
+
+    def _place(self, row: int) -> int:
+        if not -len(self) <= row < len(self):
+            raise IndexError(f"row {row} of a dataset of {len(self)}")
+        return row % len(self)
 
     def read_batches(
         self, batches: list[list[Draw]], *, num_workers: int, pin_memory: bool

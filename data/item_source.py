@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 from ..contracts import ConfigError, ItemDataset, KViewBatch, KViewItem
 from .collate import collate_kview
 from .epochs import EpochBatches
+from .labels import as_labels
 from .view_sampling import Draw
 from .workers import read_by_processes
 
@@ -101,7 +102,7 @@ def source_of(
                 f"views_repeat={views_repeat}"
             )
         hashkeys.append(item.hashkey)
-        labels.append(int(item.halu))
+        labels.append(float(item.halu))
         lengths.append(_tokens(item))
         top = max(top, int(item.view_indices.max()))
     known = tuple(range(top + 1)) if layer_ids is None else tuple(layer_ids)
@@ -113,7 +114,7 @@ def source_of(
         views_repeat=views_repeat,
         layer_ids=known,
         hashkeys=hashkeys,
-        labels=np.array(labels, np.int8),
+        labels=as_labels(labels, len(hashkeys)),
         response_lengths=np.array(lengths, np.int32),
         seed=seed,
     )

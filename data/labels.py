@@ -6,13 +6,14 @@ import logging
 import os
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..contracts import ConfigError, LabelError
+from ..contracts import IGNORE_LABEL, ConfigError, LabelError
 from .store import ActivationStore
 
 log = logging.getLogger("kview.data")
@@ -55,6 +56,23 @@ def prompt_key(prompt: str) -> str:
     return hashlib.sha256(prompt.encode()).hexdigest()
 
 
+def as_labels(values: Sequence[int] | np.ndarray, size: int) -> np.ndarray:
+    """Labels that a caller gives, as (size,) int8.
+
+    Raises:
+        ConfigError: there are more or fewer than rows.
+        LabelError: one is neither 1, 0 nor -1.
+    """
+    found = np.asarray(values)
+    if found.shape != (size,):
+        raise ConfigError(f"there are {len(found)} labels for {size} rows")
+    known = np.isin(found, (1, 0, IGNORE_LABEL)) & (found.dtype.kind in "biuf" or not size)
+    if not known.all():
+        row = int(np.flatnonzero(~known)[0])
+        raise LabelError(f"the label of row {row} is {found[row].item()!r}; labels are 1, 0 or -1")
+    return found.astype(np.int8)
+
+
 def join_labels(
     store: ActivationStore,
     inference_json: FilePath | None,
@@ -72,7 +90,8 @@ def join_labels(
         store: whose rows to label.
         inference_json: `generation.jsonl`, one `prompt` per line; or None.
         eval_json: `eval_results.json`, lists aligned with it by position; or None.
-        group_by: a key of generation.jsonl's lines, or `group`, the store's own; or None.
+        group_by: a key of generation.jsonl's lines, or `group`, the store's own; or None. A line
+            where it is null is a group of its own: nothing is known to tie it to another.
 
     Raises:
         LabelError: the files do not fit each other or the store; names the line.
@@ -198,7 +217,10 @@ def _groups(
         raise ConfigError(
             f"group_by={group_by!r}: line {missing[0] + 1} of {path} has no such key, only {known}"
         )
-    return [str(generations[i].values[group_by]) for i in found]
+    values = {i: generations[i].values[group_by] for i in found}
+    alone = [i for i in found if values[i] is None]
+    _log_count(len(alone), f"rows have no {group_by} (null): each is a group of its own")
+    return [f"null in line {i + 1}" if values[i] is None else str(values[i]) for i in found]
 
 
 def _store_groups(store: ActivationStore, group_by: str | None) -> list[str] | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -28,6 +29,29 @@ class LogprobBlock:
     topk_token_ids: np.ndarray | None
     topk_logprobs: np.ndarray | None
 
+    @classmethod
+    def empty(cls, rows: int, tokens: int, top_k: int) -> Self:
+        """A block in which nothing is there."""
+        some, every = (rows, tokens), (rows, tokens, top_k)
+        return cls(
+            token_ids=np.full(some, -1, np.int32),
+            token_logprobs=np.full(some, np.nan, np.float32),
+            topk_token_ids=np.full(every, -1, np.int32) if top_k else None,
+            topk_logprobs=np.full(every, np.nan, np.float32) if top_k else None,
+        )
+
+    def put(self, rows: np.ndarray, other: Self) -> None:
+        """Puts in the rows of another block, with the alternatives that both have."""
+        tokens = other.token_ids.shape[1]
+        self.token_ids[rows, :tokens] = other.token_ids
+        self.token_logprobs[rows, :tokens] = other.token_logprobs
+        for mine, given in (
+            (self.topk_token_ids, other.topk_token_ids),
+            (self.topk_logprobs, other.topk_logprobs),
+        ):
+            if mine is not None and given is not None:
+                mine[rows, :tokens] = given[..., : mine.shape[2]]
+
 
 @dataclass(frozen=True, slots=True)
 class LogprobArrays:
@@ -46,6 +70,11 @@ class LogprobArrays:
     topk_logprobs: ArrayMeta | None
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, R)."""
+        return self.token_ids.shape
+
+    @property
     def top_k(self) -> int:
         """k, or 0 where only the response's own tokens were recorded."""
         return 0 if self.topk_logprobs is None else self.topk_logprobs.shape[2]
@@ -61,11 +90,16 @@ class LogprobArrays:
         )
 
 
-def find_logprobs(files: Files, folder: str) -> LogprobArrays | None:
+def find_logprobs(files: Files, folder: str, rows: int) -> LogprobArrays | None:
     """The log-probability arrays of a store, or None where it has none.
 
+    Args:
+        files: the store's.
+        folder: what their names start with.
+        rows: how many they must have.
+
     Raises:
-        StoreError: some of those that belong together are missing.
+        StoreError: some of those that belong together are missing, or they do not fit.
     """
     names = [f"{folder}response_{n}" for n in ("token_ids", "token_logprobs")]
     names += [f"{folder}response_topk_{n}" for n in ("token_ids", "logprobs")]
@@ -74,15 +108,21 @@ def find_logprobs(files: Files, folder: str) -> LogprobArrays | None:
         return None
     if ids is None or logprobs is None or (topk_ids is None) != (topk_logprobs is None):
         raise StoreError(f"{files.name}: of the arrays {', '.join(names)} only some are there")
+    alike = [ids.shape, logprobs.shape, *(m.shape[:2] for m in (topk_ids, topk_logprobs) if m)]
+    if len(set(alike)) > 1 or len(ids.shape) != 2 or ids.shape[0] < rows:
+        raise StoreError(
+            f"{files.name}: {ids.key} has shape {ids.shape} beside {alike[1:]}, for {rows} rows: "
+            "its arrays disagree"
+        )
     if topk_logprobs is not None and topk_logprobs.shape[2] == 0:
         topk_ids = topk_logprobs = None
     return LogprobArrays(ids, logprobs, topk_ids, topk_logprobs)
 
 
-def verify_logprobs(files: Files, folder: str) -> Iterator[Damage]:
+def verify_logprobs(files: Files, folder: str, rows: int) -> Iterator[Damage]:
     """Damage to the log-probability arrays of a store, where it has any."""
     try:
-        found = find_logprobs(files, folder)
+        found = find_logprobs(files, folder, rows)
     except StoreError as error:
         yield Damage(f"{folder}response_token_logprobs", None, None, str(error))
         return

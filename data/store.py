@@ -10,6 +10,7 @@ import numpy as np
 
 from ..contracts import ConfigError, StoreError
 from .formats import find_format
+from .indices import as_indices
 from .layout.buffers import Buffers
 from .logprobs import LogprobBlock
 from .part import StorePart, Text, require_agreement
@@ -254,17 +255,24 @@ class ActivationStore:
     def logprobs(self, rows: Sequence[int] | np.ndarray) -> LogprobBlock:
         """Log-probabilities of the response tokens of B rows, at most R tokens each.
 
+        Returns:
+            As many tokens and alternatives as the stores that are read as one have in common;
+            shorter responses are filled up with -1 and NaN.
+
         Raises:
             StoreError: the store has none, or they are damaged.
+            ConfigError: a row is out of range.
         """
-        rows = np.asarray(rows, np.int64)
-        owner = np.searchsorted(self._starts, rows, side="right") - 1
-        if len(set(owner.tolist())) > 1:
-            raise StoreError("log-probabilities of several stores cannot be read at once")
-        part = self.parts[int(owner[0])]
-        if part.logprobs is None:
-            raise StoreError(f"{part.files.name} has no log-probabilities of responses")
-        return part.logprobs.read(part.files, part.rows[rows - self._starts[owner[0]]])
+        rows = as_indices("row", rows, len(self))
+        for part in self.parts:
+            if part.logprobs is None:
+                raise StoreError(f"{part.files.name} has no log-probabilities of responses")
+        length = max(part.logprobs.shape[1] for part in self.parts if part.logprobs)
+        block = LogprobBlock.empty(len(rows), length, self.logprobs_top_k or 0)
+        for part, mine, local in self._by_part(rows):
+            if part.logprobs is not None:
+                block.put(mine, part.logprobs.read(part.files, part.rows[local]))
+        return block
 
     def _by_part(self, rows: np.ndarray) -> Iterator[tuple[StorePart, np.ndarray, np.ndarray]]:
         """Each part that some rows lie in: which of them these are, and their rows in it."""
@@ -276,15 +284,12 @@ class ActivationStore:
     def _wanted(
         self, rows: Sequence[int] | np.ndarray, layers: Sequence[Sequence[int]] | np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        rows, layers = np.asarray(rows, np.int64), np.asarray(layers, np.int64)
+        rows = as_indices("row", rows, len(self))
+        layers = as_indices("layer", layers, self.num_layers)
         if rows.ndim != 1 or layers.ndim != 2 or len(rows) != len(layers):
             raise ConfigError(
                 f"rows {rows.shape} and layers {layers.shape} must be (B,) and (B, K)"
             )
-        for name, values, size in (("row", rows, len(self)), ("layer", layers, self.num_layers)):
-            if values.size and not (values.min() >= 0 and values.max() < size):
-                wrong = values[(values < 0) | (values >= size)][0]
-                raise ConfigError(f"{name} {wrong} is out of range: this store has {size}")
         return rows, layers
 
     def _check_out(self, out: np.ndarray, wanted: tuple[int, ...]) -> None:

@@ -84,6 +84,13 @@ class ViewSettings:
             raise ConfigError(f"min_target_layers={least} is not in 1 to {len(layers)}, the layers")
 
     @property
+    def seen_in_every_row(self) -> tuple[int, ...]:
+        """Positions in `relevant_layers` that are no matter of chance."""
+        if self.views is not None:
+            return self.views
+        return () if self.fixed_layer is None else (self.fixed_layer,)
+
+    @property
     def layers_needed(self) -> int:
         """The relevant layers that a row must have."""
         if self.min_target_layers is None:

@@ -80,7 +80,7 @@ def open_hallulens(files: Files, attributes: dict[str, Any]) -> StorePart:
         halu=np.full(len(keep), IGNORE_LABEL, np.int8),
         dropped=len(rows) - len(keep),
         allocated=allocated,
-        logprobs=find_logprobs(files, "arrays/"),
+        logprobs=find_logprobs(files, "arrays/", allocated),
         load_hashkeys=partial(list, [e.key for e in entries]),
         load_groups=None,
         load_texts=partial(_texts, files),

@@ -58,6 +58,6 @@ def verify_hallulens(files: Files, attributes: dict[str, Any], tell: Progress) -
         for row, entry in placed.items():
             length = partial(response_length, files, entry, int(stored[row]), max_tokens)
             yield from attempt(INDEX, length, row)
-    yield from verify_logprobs(files, "arrays/")
+    yield from verify_logprobs(files, "arrays/", allocated)
     rows = np.array(sorted(placed), np.int64)
     yield from verify_activations(ActivationArray(files, meta), rows, counts[rows], tell)

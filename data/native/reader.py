@@ -51,7 +51,7 @@ def open_native(files: Files, attributes: dict[str, Any]) -> StorePart:
         halu=numbers["halu"][rows],
         dropped=len(counts) - len(rows),
         allocated=meta.shape[0],
-        logprobs=find_logprobs(files, ""),
+        logprobs=find_logprobs(files, "", schema.rows),
         load_hashkeys=partial(_hashkeys, files, schema, rows),
         load_groups=partial(_strings, files, schema, "group", rows) if schema.grouped else None,
         load_texts=partial(_texts, files, schema),

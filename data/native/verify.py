@@ -36,7 +36,7 @@ def verify_native(files: Files, attributes: dict[str, Any], tell: Progress) -> I
     if "hashkey" in columns:
         yield from _verify_keys(columns["hashkey"].tolist())
     yield from _verify_texts(files, schema)
-    yield from verify_logprobs(files, "")
+    yield from verify_logprobs(files, "", schema.rows)
     meta = None
     try:
         meta = require_meta(files, ACTIVATIONS, schema.rows)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.foreign_stores import Grid, foreign, masked
-from kview.contracts import ConfigError, KViewBatch, KViewItem, StoreError, checks
+from kview.contracts import ConfigError, KViewBatch, KViewItem, LabelError, StoreError, checks
 from kview.data import ActivationDataset, ActivationStore, Draw, collate_kview
 
 
@@ -148,6 +148,9 @@ def test_fixed_views_are_the_same_for_all_rows_and_epochs(
         ({"include_response_logprobs": True}, "has no log-probabilities"),
         ({"response_logprobs_top_k": 1}, "cannot take effect"),
         ({"labels": [1]}, "1 labels for 41 rows"),
+        ({"rows": [3, 41]}, "^row 41 is out of range: there are 41$"),
+        ({"rows": [-1]}, "row -1 is out of range"),
+        ({"rows": [0.5]}, "^rows are float64; they must be whole numbers, 0 to 40$"),
     ],
 )
 def test_settings_that_do_not_fit_are_one_clear_sentence(
@@ -156,6 +159,27 @@ def test_settings_that_do_not_fit_are_one_clear_sentence(
     asked: Any = {"num_views": 2, **settings}
     with pytest.raises(ConfigError, match=message):
         ActivationDataset(synthetic_store, **asked)
+
+
+@pytest.mark.parametrize("wrong", [256, -2, 0.5, float("nan"), "1"])
+def test_a_label_that_is_none_is_refused(synthetic_store: ActivationStore, wrong: Any) -> None:
+    with pytest.raises(LabelError, match=r"^the label of row \d is .*; labels are 1, 0 or -1$"):
+        ActivationDataset(synthetic_store, [4, 7], [1, wrong], num_views=2)
+    seen = ActivationDataset(synthetic_store, [4, 7, 9], [True, -1.0, 0], num_views=2)
+    assert seen.labels.tolist() == [1, -1, 0]
+
+
+def test_rows_that_are_not_there_cannot_be_asked_for(synthetic_store: ActivationStore) -> None:
+    dataset = ActivationDataset(synthetic_store, num_views=3)
+    for wrong in (41, -42):
+        with pytest.raises(IndexError, match=f"row {wrong} of a dataset of 41"):
+            dataset.__getitems__([0, wrong])
+        with pytest.raises(IndexError, match=f"row {wrong} of a dataset of 41"):
+            dataset.__getitems__([Draw(wrong)])
+    with pytest.raises(ConfigError, match="row 41 is out of range"):
+        dataset.select([41])
+    with pytest.raises(ConfigError, match="rows are bool"):
+        dataset.select(np.ones(41, bool))
 
 
 def test_the_fingerprint_changes_with_what_it_stands_for(synthetic_store: ActivationStore) -> None:
@@ -227,10 +251,13 @@ def test_replacement_takes_what_there_is(patchy: ActivationStore) -> None:
 
 
 def test_a_fixed_layer_that_is_missing_is_named(patchy: ActivationStore) -> None:
+    dataset = ActivationDataset(patchy, num_views=3, fixed_layer=1)
+    assert dataset.available_rows().tolist() == [0, 2, 3, 4]
     with pytest.raises(StoreError, match=r"no activations of fixed_layer=1 \(layer 1\)"):
-        ActivationDataset(patchy, num_views=3, fixed_layer=1)[1]
+        dataset[1]
     seen = ActivationDataset(patchy, num_views=3).with_views([0, 5])
     assert seen[0].view_indices.tolist() == [0, 5]
+    assert seen.available_rows().tolist() == [0, 2, 4]
     with pytest.raises(StoreError, match="no activations of layer 5"):
         seen[3]
 

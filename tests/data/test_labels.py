@@ -24,6 +24,7 @@ class Case:
         self.abstained: list[Any] = [False] * 6
         self.extra: dict[str, Any] = {}
         self.groups: list[str] | None = None
+        self.questions: list[Any] = [f"q{i // 2}" for i in range(6)]
 
     def join(self, group_by: str | None = None, *, files: bool = True) -> LabelledRows:
         with ActivationWriter.create(
@@ -42,7 +43,8 @@ class Case:
         if not files:
             return join_labels(self.store, None, None, group_by=group_by)
         lines = [
-            json.dumps({"prompt": p, "question": f"q{i // 2}"}) for i, p in enumerate(self.prompts)
+            json.dumps({"prompt": p, "question": q})
+            for p, q in zip(self.prompts, self.questions, strict=True)
         ]
         generation, labels = self.folder / "generation.jsonl", self.folder / "eval_results.json"
         generation.write_text("\n".join(lines) + "\n")
@@ -129,6 +131,22 @@ def test_files_that_do_not_fit_are_named(case: Case, change: dict[str, Any], mes
 def test_a_group_that_is_not_there_is_named(case: Case) -> None:
     with pytest.raises(ConfigError, match=r"group_by='topic': line 1 .*\['prompt', 'question'\]"):
         case.join("topic")
+
+
+def test_rows_whose_group_is_null_are_groups_of_their_own(
+    case: Case, caplog: pytest.LogCaptureFixture
+) -> None:
+    case.questions = [None, "q0", None, "q0", 7, "None"]
+    with caplog.at_level(logging.WARNING, "kview.data"):
+        groups = case.join("question").groups
+    assert groups == ["null in line 1", "q0", "null in line 3", "q0", "7", "None"]
+    assert "2 rows have no question (null): each is a group of its own" in caplog.text
+
+
+def test_a_prompt_that_is_no_text_is_named(case: Case) -> None:
+    case.prompts[3] = "half a pair: \ud83d"
+    with pytest.raises(LabelError, match=r"line 4: not a JSON object.*surrogates not allowed"):
+        case.join()
 
 
 def test_groups_without_files_are_the_stores(case: Case) -> None:

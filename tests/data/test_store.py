@@ -4,10 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 
 from helpers.foreign_stores import foreign, masked
 from kview.contracts import ConfigError, StoreError
-from kview.data import ActivationStore, ActivationWriter, write_synthetic_store
+from kview.data import (
+    ActivationDataset,
+    ActivationStore,
+    ActivationWriter,
+    write_synthetic_store,
+)
 
 
 def test_several_stores_are_read_as_one(tmp_path: Path) -> None:
@@ -50,6 +56,46 @@ def test_one_key_in_two_stores_is_named(tmp_path: Path) -> None:
     store = ActivationStore.open(paths)
     with pytest.raises(StoreError, match=r"stands at rows 0 and 5"):
         _ = store.hashkeys
+
+
+def test_log_probabilities_of_several_stores_are_read_as_one(tmp_path: Path) -> None:
+    one = foreign(lengths=[1, 4, 2, 3, 4], top_k=3)
+    two = foreign(rows=3, tokens=5, lengths=[5, 2, 3], seed=1, top_k=2)
+    two.index = [{**e, "key": f"other {i}"} for i, e in enumerate(two.entries())]
+    paths = [one.write(tmp_path / "a.zarr"), two.write(tmp_path / "b.zarr")]
+    alone = [ActivationStore.open(path).logprobs([1, 0]) for path in paths]
+    found = ActivationStore.open(paths).logprobs([6, 1, 0, 5])
+    assert found.token_ids.shape == (4, 5)
+    assert found.topk_token_ids is not None
+    assert found.topk_token_ids.shape == (4, 5, 2)
+    assert (found.token_ids[[1, 2], 4] == -1).all()
+    for block, mine in zip(alone, ([1, 2], [0, 3]), strict=True):
+        tokens = block.token_ids.shape[1]
+        np.testing.assert_array_equal(found.token_ids[mine, :tokens], block.token_ids)
+        np.testing.assert_array_equal(found.token_logprobs[mine, :tokens], block.token_logprobs)
+        assert block.topk_token_ids is not None
+        np.testing.assert_array_equal(
+            found.topk_token_ids[mine, :tokens], block.topk_token_ids[..., :2]
+        )
+    with pytest.raises(ConfigError, match="row 8 is out of range"):
+        ActivationStore.open(paths).logprobs([8])
+
+
+def test_big_endian_log_probabilities_are_read(tmp_path: Path) -> None:
+    path = foreign(top_k=1).write(tmp_path / "a.zarr")
+    store = ActivationStore.open(path)
+    expected = store.logprobs([3, 0]).token_logprobs
+    values = np.asarray(zarr.open_array(path / "arrays/response_token_logprobs"))
+    arrays = zarr.open_group(path / "arrays")
+    arrays.create_array(
+        "response_token_logprobs", data=values.astype(">f4"), overwrite=True, compressors=None
+    )
+    dataset = ActivationDataset(
+        ActivationStore.open(path), num_views=2, include_response_logprobs=True
+    )
+    found = dataset.__getitems__([3, 0]).logprobs
+    assert found is not None
+    np.testing.assert_array_equal(found.token_logprobs.numpy(), expected)
 
 
 def test_no_path_is_an_error() -> None:

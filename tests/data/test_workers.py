@@ -142,11 +142,50 @@ def test_threads_end_with_their_consumer(dataset: ActivationDataset) -> None:
     assert not any(t.name.startswith("kview-read") for t in threading.enumerate())
 
 
-def test_torchs_own_loader_reads_the_dataset(dataset: ActivationDataset) -> None:
-    loader = DataLoader(dataset, batch_size=8, collate_fn=collate_kview, num_workers=2)
-    batches = list(loader)
-    assert [k for b in batches for k in b.hashkey] == dataset.hashkeys
-    assert batches[0].equals(dataset.__getitems__(list(range(8))))
+@pytest.mark.parametrize(
+    "workers",
+    [
+        pytest.param({}, id="none"),
+        pytest.param({"num_workers": 2}, id="two"),
+        pytest.param({"num_workers": 2, "persistent_workers": True}, id="kept"),
+        pytest.param(
+            {"num_workers": 1, "multiprocessing_context": "spawn"},
+            id="spawned",
+            marks=pytest.mark.soak,
+        ),
+    ],
+)
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_torchs_own_loader_sees_new_views_in_every_pass(
+    synthetic_store: ActivationStore, workers: dict[str, Any], shuffle: bool
+) -> None:
+    dataset = ActivationDataset(synthetic_store, num_views=3)
+    loader = DataLoader(dataset, batch_size=8, shuffle=shuffle, collate_fn=collate_kview, **workers)
+    rows = {key: row for row, key in enumerate(dataset.hashkeys)}
+    for epoch in (0, 1, 2):
+        batches = list(loader)
+        assert sorted(rows[k] for b in batches for k in b.hashkey) == list(range(41))
+        for batch in batches:
+            draws = [Draw(rows[key], epoch) for key in batch.hashkey]
+            assert batch.equals(dataset.__getitems__(draws))
+    dataset.set_epoch(7)
+    batch = next(iter(loader))
+    assert batch.equals(dataset.__getitems__([Draw(rows[key], 7) for key in batch.hashkey]))
+
+
+def test_only_a_loader_counts_as_a_pass(synthetic_store: ActivationStore) -> None:
+    dataset = ActivationDataset(synthetic_store, num_views=3)
+    before = dataset.fingerprint, list(dataset.batches(epoch=1, batch_size=16))
+    assert dataset[3].equals(dataset[3])
+    first, second = (dataset.__getitems__([3, 4, 3]) for _ in range(2))
+    expected = [dataset.__getitems__([Draw(3, e), Draw(4, e // 2), Draw(3, e + 1)]) for e in (0, 2)]
+    assert first.equals(expected[0])
+    assert second.equals(expected[1])
+    after = dataset.fingerprint, list(dataset.batches(epoch=1, batch_size=16))
+    assert after[0] == before[0]
+    assert all(a.equals(b) for a, b in zip(before[1], after[1], strict=True))
+    with pytest.raises(ConfigError, match="epoch=-1"):
+        dataset.set_epoch(-1)
 
 
 @pytest.mark.parametrize(
