@@ -1,7 +1,6 @@
 """What `capture` is asked to put through a model: a JSONL file, line by line, and its tokens."""
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any, Literal
 
 from ..contracts import IGNORE_LABEL, LabelError
 from .labels import FilePath, prompt_key
+from .layout.json_text import parse_json
 
 Kind = Literal["causal", "encoder"]
 
@@ -134,7 +134,7 @@ def _pair(tokenizer: Any, request: Request, max_tokens: int) -> Tokens:
 
 def _parse(path: FilePath, number: int, line: str) -> dict[str, Any]:
     try:
-        values = json.loads(line)
+        values = parse_json(line)
         for name in ("prompt", "response"):
             if not isinstance(values[name], str):
                 raise TypeError(f"{name} is {values[name]!r}")

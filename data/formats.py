@@ -39,13 +39,15 @@ FORMATS = (
 )
 
 
-def find_format(path: str | os.PathLike[str]) -> tuple[Files, dict[str, Any], StoreFormat]:
+def find_format(
+    path: str | os.PathLike[str], *, follow_symlinks: bool = False
+) -> tuple[Files, dict[str, Any], StoreFormat]:
     """A store's files, its root attributes and its format.
 
     Raises:
         StoreError: there is no store, or it is of an unknown schema.
     """
-    files = open_files(path)
+    files = open_files(path, follow_symlinks=follow_symlinks)
     attributes = read_attributes(files)
     for format in FORMATS:
         if attributes.get(format.attribute) == format.schema:

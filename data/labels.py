@@ -1,7 +1,6 @@
 """Labels from HalluLens' two files, joined to a store's rows by key."""
 
 import hashlib
-import json
 import logging
 import os
 import re
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..contracts import IGNORE_LABEL, ConfigError, LabelError
+from .layout.json_text import parse_json
 from .store import ActivationStore
 
 log = logging.getLogger("kview.data")
@@ -136,7 +136,7 @@ def read_generations(path: FilePath) -> list[Generation]:
         if not line.strip():
             continue
         try:
-            values = json.loads(line)
+            values = parse_json(line)
             prompt = values["prompt"]
             if not isinstance(prompt, str):
                 raise TypeError(f"prompt is {prompt!r}")
@@ -157,7 +157,7 @@ def read_verdicts(path: FilePath, expected: int, aligned_with: str) -> list[int 
         LabelError: a list is missing, has another length, or holds something else than truths.
     """
     try:
-        values = json.loads(_read_text(path))
+        values = parse_json(_read_text(path))
         lists = {name: list(values[name]) for name in ("halu_test_res", "abstantion")}
     except (KeyError, TypeError, ValueError) as error:
         raise LabelError(

@@ -72,6 +72,7 @@ class ActivationParser:
         random_seed: of the splits, the order and the views.
         group_by: what must not be split apart: a key of generation.jsonl's lines, or `group` for
             the store's own groups.
+        follow_symlinks: as in `ActivationStore.open`.
 
     Attributes:
         store: the open store.
@@ -105,8 +106,9 @@ class ActivationParser:
         split_strategy: SplitStrategy = "two_way",
         random_seed: int = 42,
         group_by: str | None = None,
+        follow_symlinks: bool = False,
     ) -> None:
-        self.store = ActivationStore.open(activations_path)
+        self.store = ActivationStore.open(activations_path, follow_symlinks=follow_symlinks)
         joined = join_labels(self.store, inference_json, eval_json, group_by=group_by)
         self.rows = joined.rows
         self.halu = joined.halu

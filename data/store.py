@@ -45,12 +45,15 @@ class ActivationStore:
         self._buffers = Buffers()
 
     @classmethod
-    def open(cls, path_or_paths: StorePath | Sequence[StorePath]) -> Self:
+    def open(
+        cls, path_or_paths: StorePath | Sequence[StorePath], *, follow_symlinks: bool = False
+    ) -> Self:
         """Opens native and HalluLens stores.
 
         Args:
             path_or_paths: a store, a folder that holds one as `activations.zarr`, or several of
                 these, to be read as one; URLs that fsspec knows will do.
+            follow_symlinks: links inside a store may point out of it; otherwise they are refused.
 
         Raises:
             StoreError: a store is missing, damaged or of an unknown schema, or several do not fit.
@@ -59,7 +62,7 @@ class ActivationStore:
         paths = [path_or_paths] if one else list(path_or_paths)
         if not paths:
             raise ConfigError("no store to open: the list of paths is empty")
-        found = [find_format(path) for path in paths]
+        found = [find_format(path, follow_symlinks=follow_symlinks) for path in paths]
         return cls([format.open(files, attributes) for files, attributes, format in found])
 
     def __enter__(self) -> Self:

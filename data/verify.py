@@ -6,12 +6,18 @@ from .formats import find_format
 from .layout.damage import Damage, Progress
 
 
-def verify_store(path: str | os.PathLike[str], progress: Progress | None = None) -> list[Damage]:
+def verify_store(
+    path: str | os.PathLike[str],
+    progress: Progress | None = None,
+    *,
+    follow_symlinks: bool = False,
+) -> list[Damage]:
     """Reads everything that a store holds and kview reads, and compares all checksums.
 
     Args:
         path: a store, or a folder that holds one.
         progress: told how far it is.
+        follow_symlinks: as in `ActivationStore.open`.
 
     Returns:
         All damage: missing and truncated chunks, wrong checksums, arrays that disagree, malformed
@@ -31,7 +37,7 @@ def verify_store(path: str | os.PathLike[str], progress: Progress | None = None)
         >>> print(*verify_store(path))
         halu, row 0: halu/c.0 is missing
     """
-    files, attributes, format = find_format(path)
+    files, attributes, format = find_format(path, follow_symlinks=follow_symlinks)
     return list(format.verify(files, attributes, progress or _silent))
 
 

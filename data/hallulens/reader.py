@@ -1,6 +1,5 @@
 """Reads HalluLens stores (schema "zarr-v1"), Zarr v2 or v3, as they are."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -10,8 +9,9 @@ import numpy as np
 
 from ...contracts import IGNORE_LABEL, StoreError
 from ..layout.activations import ActivationArray
-from ..layout.columns import read_column
-from ..layout.files import Files, lines
+from ..layout.columns import check_range, read_column, read_rows, require_meta
+from ..layout.files import Files
+from ..layout.json_text import lines, parse_json
 from ..layout.metadata import read_meta
 from ..logprobs import find_logprobs
 from ..part import StorePart, Text, log_dropped
@@ -60,7 +60,7 @@ def open_hallulens(files: Files, attributes: dict[str, Any]) -> StorePart:
     allocated, max_tokens = meta.shape[0], meta.shape[2]
     entries = place_entries(files, {e.key: e for e in read_index(files)}, allocated)
     rows = np.array([e.row for e in entries], np.int64)
-    stored = read_column(files, "arrays/response_len", allocated, missing_reads_as_fill=True)[rows]
+    stored = _read(files, "arrays/response_len", allocated, rows)
     pairs = zip(entries, stored.tolist(), strict=True)
     lengths = np.array([response_length(files, e, n, max_tokens) for e, n in pairs], np.int64)
     keep = np.flatnonzero(lengths > 0)
@@ -76,7 +76,7 @@ def open_hallulens(files: Files, attributes: dict[str, Any]) -> StorePart:
         rows=rows[keep],
         token_counts=np.minimum(lengths[keep], max_tokens).astype(np.int32),
         response_lengths=np.maximum(lengths[keep], np.array(recorded, np.int64)).astype(np.int32),
-        input_lengths=_input_lengths(files, entries, allocated),
+        input_lengths=input_lengths(files, entries, allocated, rows[keep]),
         halu=np.full(len(keep), IGNORE_LABEL, np.int8),
         dropped=len(rows) - len(keep),
         allocated=allocated,
@@ -104,7 +104,7 @@ def parse_entry(files: Files, number: int, line: bytes) -> Entry:
         StoreError: it is malformed; names its number.
     """
     try:
-        values = json.loads(line)
+        values = parse_json(line)
         key, row = values["key"], values.get("sample_index")
         if not isinstance(key, str) or not (row is None or type(row) is int):
             raise TypeError(f"key is {key!r}, sample_index is {row!r}")
@@ -169,18 +169,30 @@ def response_length(files: Files, entry: Entry, stored: int, max_tokens: int) ->
     return said
 
 
-def _input_lengths(files: Files, entries: list[Entry], allocated: int) -> np.ndarray:
+def input_lengths(
+    files: Files, entries: list[Entry], allocated: int, rows: np.ndarray
+) -> np.ndarray:
+    """The prompt tokens of entries at these rows: the index's where it has them, else the array's.
+
+    Raises:
+        StoreError: one is negative.
+    """
     said = [_count(files, e, "input_length") for e in entries]
     if None not in said:
         return np.array(said, np.int32)
-    kept = read_column(files, "arrays/prompt_len", allocated, missing_reads_as_fill=True)
-    pairs = zip(entries, said, strict=True)
-    return np.array([kept[e.row] if s is None else s for e, s in pairs], np.int32)
+    kept = _read(files, "arrays/prompt_len", allocated, rows)
+    check_range(files, "arrays/prompt_len", kept, 0, 2**31 - 1)
+    pairs = zip(kept.tolist(), said, strict=True)
+    return np.array([k if s is None else s for k, s in pairs], np.int32)
+
+
+def _read(files: Files, key: str, allocated: int, rows: np.ndarray) -> np.ndarray:
+    return read_rows(files, require_meta(files, key, allocated), rows)
 
 
 def _count(files: Files, entry: Entry, name: str) -> int | None:
     value = entry.values.get(name)
-    if value is None or (type(value) is int and value >= 0):
+    if value is None or (type(value) is int and 0 <= value < 2**31):
         return value
     raise StoreError(f"{files.name}: {INDEX}, line {entry.line}: {name} is {value!r}, not a count")
 

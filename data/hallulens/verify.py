@@ -10,10 +10,19 @@ from ...contracts import StoreError
 from ..layout.activations import ActivationArray
 from ..layout.columns import read_column
 from ..layout.damage import Damage, Progress, attempt, verify_activations, verify_column
-from ..layout.files import Files, lines
+from ..layout.files import Files
+from ..layout.json_text import lines
 from ..layout.metadata import read_meta
 from ..logprobs import verify_logprobs
-from .reader import INDEX, RESPONSES, Entry, parse_entry, place_entries, response_length
+from .reader import (
+    INDEX,
+    RESPONSES,
+    Entry,
+    input_lengths,
+    parse_entry,
+    place_entries,
+    response_length,
+)
 
 
 def verify_hallulens(files: Files, attributes: dict[str, Any], tell: Progress) -> Iterator[Damage]:
@@ -58,6 +67,10 @@ def verify_hallulens(files: Files, attributes: dict[str, Any], tell: Progress) -
         for row, entry in placed.items():
             length = partial(response_length, files, entry, int(stored[row]), max_tokens)
             yield from attempt(INDEX, length, row)
-    yield from verify_logprobs(files, "arrays/", allocated)
     rows = np.array(sorted(placed), np.int64)
+    if not any(d.array == "arrays/prompt_len" for d in damage):
+        entries = [placed[row] for row in rows.tolist()]
+        prompts = partial(input_lengths, files, entries, allocated, rows)
+        yield from attempt("arrays/prompt_len", prompts)
+    yield from verify_logprobs(files, "arrays/", allocated)
     yield from verify_activations(ActivationArray(files, meta), rows, counts[rows], tell)

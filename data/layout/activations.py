@@ -4,6 +4,7 @@ import numpy as np
 
 from ...contracts import StoreError
 from .chunks import ChunkIndex, MissingChunkError
+from .decoding import decoding
 from .extents import ExtentReader
 from .files import Files, LocalFiles
 from .metadata import ArrayMeta
@@ -104,12 +105,10 @@ class ZarrReader:
         # zarr-python fills a missing chunk in without a word, so look first
         if not self.index.holds(row, layer, tokens):
             raise MissingChunkError("chunk is missing")
-        if self._array is None:
-            self._array = self.files.open_array(self.meta.key)
-        try:
+        with decoding("chunk"):
+            if self._array is None:
+                self._array = self.files.open_array(self.meta.key)
             block = np.asarray(self._array[row, layer, :tokens])
-        except (ValueError, RuntimeError, OSError) as error:
-            raise StoreError(f"chunk cannot be decoded ({error})") from error
         block = np.ascontiguousarray(block, self.meta.dtype.newbyteorder("="))
         out[:] = block.reshape(-1).data.cast("B")
 

@@ -1,14 +1,14 @@
 """Reading arrays with one value per row: lengths, labels, keys."""
 
 import struct
-from typing import Any
 
 import google_crc32c
 import numpy as np
 
 from ...contracts import StoreError
+from .decoding import decoding
 from .files import Files
-from .metadata import CRC_BYTES, ArrayMeta, read_meta
+from .metadata import CRC_BYTES, MOST_CHUNK_BYTES, ArrayMeta, read_meta
 
 
 def read_column(files: Files, key: str, rows: int, *, missing_reads_as_fill: bool) -> np.ndarray:
@@ -28,22 +28,19 @@ def read_column(files: Files, key: str, rows: int, *, missing_reads_as_fill: boo
     """
     meta = require_meta(files, key, rows)
     if not is_direct(meta):
-        try:
+        with decoding(f"{files.name}: {key}"):
             return np.asarray(files.open_array(key)[:rows])
-        except (ValueError, RuntimeError, OSError) as error:
-            raise StoreError(f"{files.name}: {key} cannot be decoded ({error})") from error
-    column = np.empty((rows, *meta.shape[1:]), meta.dtype)
+    parts = [np.empty((0, *meta.shape[1:]), meta.dtype)]
     for number, start in enumerate(range(0, rows, meta.chunks[0])):
-        part = column[start : start + meta.chunks[0]]
-        found = read_chunk(files, meta, number)
+        found, size = read_chunk(files, meta, number), min(meta.chunks[0], rows - start)
         if found is not None:
-            part[:] = found[: len(part)]
+            parts.append(found[:size])
         elif missing_reads_as_fill:
-            part[:] = _fill(meta)
+            parts.append(np.full((size, *meta.shape[1:]), meta.fill_value, meta.dtype))
         else:
             file = column_file(meta, number)
             raise StoreError(f"{files.name}: {file} is missing: {key} of rows {start} and on")
-    return column
+    return np.concatenate(parts)
 
 
 def is_direct(meta: ArrayMeta) -> bool:
@@ -62,7 +59,9 @@ def read_chunk(files: Files, meta: ArrayMeta, number: int) -> np.ndarray | None:
     Raises:
         StoreError: it is damaged.
     """
-    data = files.get(column_file(meta, number))
+    strings = meta.dtype.kind == "O"
+    most = MOST_CHUNK_BYTES if strings else meta.chunk_bytes + 1  # a longer file is damaged
+    data = files.edge(column_file(meta, number), most, at_end=False)
     return None if data is None else decode_chunk(files, meta, column_file(meta, number), data)
 
 
@@ -95,7 +94,7 @@ def decode_chunk(files: Files, meta: ArrayMeta, file: str, data: bytes) -> np.nd
             raise StoreError(f"{files.name}: {file} fails its checksum: truncated or changed")
     try:
         if meta.dtype.kind == "O":
-            return _decode_strings(data)
+            return _decode_strings(data, meta.chunks[0])
         return np.frombuffer(data, meta.dtype).reshape(meta.chunks)
     except (ValueError, struct.error) as error:
         raise StoreError(f"{files.name}: {file} is truncated or damaged ({error})") from error
@@ -115,8 +114,10 @@ def encode_strings(values: list[str], count: int) -> bytes:
     return b"".join(parts) + bytes(4 * (count - len(values)))
 
 
-def _decode_strings(data: bytes) -> np.ndarray:
+def _decode_strings(data: bytes, expected: int) -> np.ndarray:
     (count,) = struct.unpack_from("<I", data)
+    if count != expected or 4 * count + 4 > len(data):
+        raise ValueError(f"{count} strings in {len(data)} bytes, where {expected} belong")
     values, at = np.empty(count, object), 4
     for i in range(count):
         (length,) = struct.unpack_from("<I", data, at)
@@ -125,13 +126,6 @@ def _decode_strings(data: bytes) -> np.ndarray:
         values[i] = data[at + 4 : at + 4 + length].decode()
         at += 4 + length
     return values
-
-
-def _fill(meta: ArrayMeta) -> Any:
-    value = meta.fill_value
-    if meta.dtype.kind == "O":
-        return value or ""
-    return float(value) if isinstance(value, str) else (value or 0)  # "NaN", null
 
 
 def read_rows(files: Files, meta: ArrayMeta, rows: np.ndarray) -> np.ndarray:
@@ -150,12 +144,29 @@ def read_rows(files: Files, meta: ArrayMeta, rows: np.ndarray) -> np.ndarray:
     """
     out = np.empty((len(rows), *meta.shape[1:]), meta.dtype)
     if not is_direct(meta):
-        array = files.open_array(meta.key)
-        for b, row in enumerate(rows.tolist()):
-            out[b] = array[row]
+        with decoding(f"{files.name}: {meta.key}"):
+            array = files.open_array(meta.key)
+            for b, row in enumerate(rows.tolist()):
+                out[b] = array[row]
         return out
     numbers = rows // meta.chunks[0]
-    for number in np.unique(numbers).tolist():
-        here, found = numbers == number, read_chunk(files, meta, number)
-        out[here] = _fill(meta) if found is None else found[rows[here] % meta.chunks[0]]
+    order = np.argsort(numbers, kind="stable")
+    for here in np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1):
+        for number in numbers[here[:1]].tolist():
+            found = read_chunk(files, meta, number)
+            out[here] = meta.fill_value if found is None else found[rows[here] % meta.chunks[0]]
     return out
+
+
+def check_range(files: Files, name: str, values: np.ndarray, low: int, high: int) -> None:
+    """The values of an array must lie between two others.
+
+    Raises:
+        StoreError: one does not; names the first row.
+    """
+    bad = np.flatnonzero((values < low) | (values > high))
+    if len(bad):
+        raise StoreError(
+            f"{files.name}: {name} of row {bad[0]} is {values[bad[0]]}, not in {low} to {high} "
+            f"({len(bad)} such rows)"
+        )

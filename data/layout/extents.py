@@ -22,7 +22,7 @@ class ExtentReader:
     def __init__(self, files: LocalFiles, meta: ArrayMeta, index: ChunkIndex) -> None:
         self.index = index
         self.meta = meta
-        self._files = FileCache(files.root)
+        self._files = FileCache(files)
         grid = [-(-n // c) for n, c in zip(meta.shape, meta.chunks, strict=True)]
         self._strides = (grid[1] * grid[2], grid[2])
         self._checked = Flags(prod(grid[:3])) if meta.checksum else None

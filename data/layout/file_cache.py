@@ -2,9 +2,9 @@
 
 import mmap
 import os
-from pathlib import Path
 
 from ...contracts import StoreError
+from .files import LocalFiles
 
 _OPEN_FILES = 128
 
@@ -31,8 +31,8 @@ class OpenFile:
 
     __slots__ = ("_fd", "size")
 
-    def __init__(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
         self.size = os.fstat(self._fd).st_size
 
     def __del__(self) -> None:
@@ -47,21 +47,21 @@ class OpenFile:
 class FileCache:
     """Files that were read lately, kept open."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, files: LocalFiles) -> None:
+        self.files = files
         self._open: dict[str, OpenFile] = {}
 
-    def __reduce__(self) -> tuple[type["FileCache"], tuple[Path]]:
-        return type(self), (self.root,)
+    def __reduce__(self) -> tuple[type["FileCache"], tuple[LocalFiles]]:
+        return type(self), (self.files,)
 
     def open(self, key: str) -> OpenFile | None:
         """The file of a key, or None where there is none."""
         file = self._open.get(key)
         if file is None:
-            try:
-                file = OpenFile(self.root / key)
-            except FileNotFoundError:
+            fd = self.files.open(key)
+            if fd is None:
                 return None
+            file = OpenFile(fd)
             if len(self._open) >= _OPEN_FILES:
                 self._open.clear()  # a file that is being read stays open: its reader holds it
             self._open[key] = file

@@ -1,7 +1,9 @@
 """Where a store's bytes come from: a local folder, or anything zarr-python can open."""
 
 import os
+import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,7 +12,10 @@ from ...contracts import StoreError
 
 
 class Files(Protocol):
-    """A store's files, by key relative to its root."""
+    """A store's files, by key relative to its root.
+
+    All raise a StoreError where a file is there and cannot be read.
+    """
 
     @property
     def name(self) -> str:
@@ -36,44 +41,90 @@ class Files(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LocalFiles:
-    """A store in a folder.
+    """A store in a folder; nothing outside it is read.
 
     Attributes:
         root: the folder.
+        follow_symlinks: links inside may point out of it.
     """
 
     root: Path
+    follow_symlinks: bool = False
 
     @property
     def name(self) -> str:
         return str(self.root)
 
     def path(self, key: str) -> Path:
-        """Where the file of a key lies."""
-        return self.root / key
+        """Where the file of a key lies.
+
+        Raises:
+            StoreError: that is outside the store.
+        """
+        parts = key.split("/")
+        if ".." in parts or "" in parts:
+            raise StoreError(f"{self.name}: {key!r} is no key of a file in a store")
+        at = str(self.root)
+        for part in parts:
+            at = os.path.join(at, part)
+            if os.path.islink(at) and not (self.follow_symlinks or self._inside(at)):
+                raise StoreError(
+                    f"{self.name}: {key} is a link out of the store; follow_symlinks=True reads it"
+                )
+        return Path(at)
+
+    def _inside(self, link: str) -> bool:
+        root = os.path.realpath(self.root)
+        return Path(os.path.realpath(link)).is_relative_to(root)
+
+    def open(self, key: str) -> int | None:
+        """A descriptor of the file of a key, or None where there is none."""
+        path = self.path(key)
+        flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+        try:
+            fd = os.open(path, flags)  # without waiting: a pipe would never answer
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StoreError(f"{self.name}: {key} cannot be read: {error.strerror}") from error
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise StoreError(f"{self.name}: {key} is no file")
+        return fd
 
     def get(self, key: str) -> bytes | None:
-        try:
-            return self.path(key).read_bytes()
-        except FileNotFoundError:
+        fd = self.open(key)
+        if fd is None:
             return None
+        with os.fdopen(fd, "rb") as file:
+            return file.read()
 
     def edge(self, key: str, length: int, *, at_end: bool) -> bytes | None:
-        try:
-            with self.path(key).open("rb") as file:
-                size = file.seek(0, os.SEEK_END)
-                file.seek(max(0, size - length) if at_end else 0)
-                return file.read(length)
-        except FileNotFoundError:
+        fd = self.open(key)
+        if fd is None:
             return None
+        with os.fdopen(fd, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - length) if at_end else 0)
+            return file.read(min(size, length))
 
     def exists(self, key: str) -> bool:
         return self.path(key).is_file()
 
     def open_array(self, key: str) -> Any:
         import zarr
+        from zarr.storage import LocalStore
 
-        return zarr.open_array(self.path(key), mode="r")
+        files = self
+
+        class InsideStore(LocalStore):
+            """Reads what `LocalFiles.path` lets through."""
+
+            async def get(self, key: str, *args: Any, **kwargs: Any) -> Any:
+                files.path(key)
+                return await super().get(key, *args, **kwargs)
+
+        return zarr.open_array(InsideStore(self.root, read_only=True), path=key, mode="r")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +152,9 @@ class RemoteFiles:
     def exists(self, key: str) -> bool:
         from zarr.core.sync import sync
 
-        return sync(self._store().exists(key))
+        store = self._store()
+        with self._reaching():
+            return sync(store.exists(key))
 
     def open_array(self, key: str) -> Any:
         import zarr
@@ -112,35 +165,48 @@ class RemoteFiles:
         from zarr.core.buffer import default_buffer_prototype
         from zarr.core.sync import sync
 
-        buffer = sync(self._store().get(key, default_buffer_prototype(), byte_range=part))
+        store = self._store()
+        with self._reaching():
+            buffer = sync(store.get(key, default_buffer_prototype(), byte_range=part))
         return None if buffer is None else buffer.to_bytes()
 
     def _store(self) -> Any:
         from zarr.storage import FsspecStore
 
-        return FsspecStore.from_url(self.url, read_only=True)
+        try:
+            return FsspecStore.from_url(self.url, read_only=True)
+        except (ValueError, ImportError) as error:
+            raise StoreError(
+                f"{self.url} cannot be opened: {error} (fsspec knows an address by its protocol, "
+                "and many need a package of their own: s3:// s3fs, gs:// gcsfs, https:// aiohttp)"
+            ) from error
+
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(f"{self.url} cannot be reached: {error}") from error
 
 
-def open_files(path: str | os.PathLike[str]) -> Files:
+def open_files(path: str | os.PathLike[str], *, follow_symlinks: bool = False) -> Files:
     """The files of a store: of `path` itself, or of the `activations.zarr` inside it.
+
+    Args:
+        path: a folder or an address.
+        follow_symlinks: links inside a local store may point out of it.
 
     Raises:
         StoreError: neither is a Zarr group.
     """
-    address = os.fspath(path)
+    address = os.fspath(path).removeprefix("file://")
     tried = [address, f"{address.rstrip('/')}/activations.zarr"]
     for candidate in tried:
-        files = RemoteFiles(candidate) if "://" in candidate else LocalFiles(Path(candidate))
+        remote = "://" in candidate
+        files = RemoteFiles(candidate) if remote else LocalFiles(Path(candidate), follow_symlinks)
         if files.exists("zarr.json") or files.exists(".zgroup"):
             return files
     raise StoreError(
         f"no Zarr group at {address!r}: neither it nor {tried[1]!r} has a zarr.json or a .zgroup; "
         "give the path of a store, or of a folder that holds activations.zarr"
     )
-
-
-def lines(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """The lines of a JSONL file that are not blank, numbered from 1."""
-    for number, line in enumerate(data.split(b"\n"), start=1):
-        if line.strip():
-            yield number, line

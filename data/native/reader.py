@@ -1,6 +1,5 @@
 """Reads native stores."""
 
-import json
 from functools import partial
 from typing import Any
 
@@ -8,8 +7,9 @@ import numpy as np
 
 from ...contracts import StoreError
 from ..layout.activations import ActivationArray
-from ..layout.columns import read_column, require_meta
-from ..layout.files import Files, lines
+from ..layout.columns import check_range, read_column, require_meta
+from ..layout.files import Files
+from ..layout.json_text import lines, parse_json
 from ..layout.metadata import ArrayMeta
 from ..logprobs import find_logprobs
 from ..part import StorePart, Text, log_dropped
@@ -34,8 +34,8 @@ def open_native(files: Files, attributes: dict[str, Any]) -> StorePart:
     for name in strings[: 1 + schema.grouped]:
         require_meta(files, name, schema.rows)
     counts = numbers["token_count"]
-    check_range(files, "token_count", counts, 0, schema.max_tokens)
-    check_range(files, "halu", numbers["halu"], -1, 1)
+    for name, (low, high) in ranges(schema).items():
+        check_range(files, name, numbers[name], low, high)
     rows = np.flatnonzero(counts)
     log_dropped(files, len(counts) - len(rows))
     return StorePart(
@@ -56,6 +56,12 @@ def open_native(files: Files, attributes: dict[str, Any]) -> StorePart:
         load_groups=partial(_strings, files, schema, "group", rows) if schema.grouped else None,
         load_texts=partial(_texts, files, schema),
     )
+
+
+def ranges(schema: NativeSchema) -> dict[str, tuple[int, int]]:
+    """The smallest and the largest value that an array with one value per row may hold."""
+    lengths = dict.fromkeys(("response_length", "input_length"), (0, 2**31 - 1))
+    return {"token_count": (0, schema.max_tokens), "halu": (-1, 1), **lengths}
 
 
 def check_activations(files: Files, schema: NativeSchema, meta: ArrayMeta) -> None:
@@ -108,23 +114,9 @@ def parse_text(files: Files, number: int, line: bytes) -> tuple[str, Text]:
         StoreError: it is malformed; names its number.
     """
     try:
-        entry = json.loads(line)
+        entry = parse_json(line)
         return str(entry["hashkey"]), Text(prompt=entry["prompt"], response=entry["response"])
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(
             f"{files.name}: {TEXTS}, line {number} is malformed ({type(error).__name__}: {error})"
         ) from error
-
-
-def check_range(files: Files, name: str, values: np.ndarray, low: int, high: int) -> None:
-    """The values of an array must lie between two others.
-
-    Raises:
-        StoreError: one does not; names the first row.
-    """
-    bad = np.flatnonzero((values < low) | (values > high))
-    if len(bad):
-        raise StoreError(
-            f"{files.name}: {name} of row {bad[0]} is {values[bad[0]]}, not in {low} to {high} "
-            f"({len(bad)} such rows)"
-        )

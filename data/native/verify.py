@@ -10,12 +10,13 @@ import numpy as np
 from ...contracts import StoreError
 from ..layout.activations import ActivationArray
 from ..layout.chunks import MISSING, ShardIndexError, read_shard_index
-from ..layout.columns import read_column, require_meta
+from ..layout.columns import check_range, read_column, require_meta
 from ..layout.damage import Damage, Progress, attempt, verify_activations, verify_column
-from ..layout.files import Files, lines
+from ..layout.files import Files
+from ..layout.json_text import lines
 from ..layout.metadata import ArrayMeta
 from ..logprobs import verify_logprobs
-from .reader import check_activations, check_range, parse_text
+from .reader import check_activations, parse_text, ranges
 from .schema import ACTIVATIONS, TEXTS, NativeSchema, parse_schema
 from .shard_file import shard_index
 
@@ -29,8 +30,7 @@ def verify_native(files: Files, attributes: dict[str, Any], tell: Progress) -> I
         yield from damage
         if not damage:
             columns[name] = read_column(files, name, schema.rows, missing_reads_as_fill=False)
-    counts = columns.get("token_count", np.full(schema.rows, schema.max_tokens))
-    for name, low, high in (("token_count", 0, schema.max_tokens), ("halu", -1, 1)):
+    for name, (low, high) in ranges(schema).items():
         if name in columns:
             yield from attempt(name, partial(check_range, files, name, columns[name], low, high))
     if "hashkey" in columns:
@@ -45,6 +45,7 @@ def verify_native(files: Files, attributes: dict[str, Any], tell: Progress) -> I
         yield Damage(ACTIVATIONS, None, None, str(error))
     if meta is not None:
         rows = np.arange(min(schema.rows, meta.shape[0]))
+        counts = columns.get("token_count", np.full(len(rows), schema.max_tokens))
         counts = counts[: len(rows)].clip(0, meta.shape[2])
         damage = list(verify_activations(ActivationArray(files, meta), rows, counts, tell))
         yield from damage

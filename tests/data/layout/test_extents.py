@@ -4,6 +4,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 import zarr
@@ -74,7 +75,12 @@ def test_every_way_reads_what_zarr_reads(
     with pytest.MonkeyPatch.context() as patch:
         if way == "mapped":
             patch.setattr(file_cache, "fill", file_cache._fill_mapped)
-        opened = ActivationStore.open(f"file://{path}" if way == "remote" else path)
+        if way == "remote":
+            memory = fsspec.filesystem("memory")
+            if memory.exists("/grid.zarr"):
+                memory.rm("/grid.zarr", recursive=True)
+            memory.put(str(path), "/grid.zarr", recursive=True)
+        opened = ActivationStore.open("memory://grid.zarr" if way == "remote" else path)
         if way == "zarr":
             part = opened.parts[0].activations
             part.reader = ZarrReader(part.files, part.meta, part.index)
