@@ -165,7 +165,8 @@ def test_settings_that_do_not_fit_are_one_clear_sentence(
 def test_a_label_that_is_none_is_refused(synthetic_store: ActivationStore, wrong: Any) -> None:
     with pytest.raises(LabelError, match=r"^the label of row \d is .*; labels are 1, 0 or -1$"):
         ActivationDataset(synthetic_store, [4, 7], [1, wrong], num_views=2)
-    seen = ActivationDataset(synthetic_store, [4, 7, 9], [True, -1.0, 0], num_views=2)
+    sound: Any = [True, -1.0, 0]
+    seen = ActivationDataset(synthetic_store, [4, 7, 9], sound, num_views=2)
     assert seen.labels.tolist() == [1, -1, 0]
 
 

@@ -65,8 +65,8 @@ def put(name: str, *places: Any) -> Callable[[Path], None]:
     return change
 
 
-def write(name: str, data: bytes) -> Callable[[Path], None]:
-    return lambda path: (path / name).write_bytes(data) and None
+def write(name: str, data: bytes) -> Callable[[Path], object]:
+    return lambda path: (path / name).write_bytes(data)
 
 
 def first_file(path: Path, array: str) -> Path:
