@@ -167,6 +167,7 @@ ATTACKS: list[tuple[str, Callable[[Path], Path], Callable[[Path], object], str]]
     ("dtype", plain, put(f"{DATA}/.zarray", "dtype", "<M8[s]"), "neither a number nor a string"),
     ("codec", compressed, put(f"{DATA}/.zarray", "compressor", "id", "mine"), "'mine' is unknown"),
     ("broken zlib", compressed, break_zlib, "cannot be decoded"),
+    ("infinity", native, put("zarr.json", "attributes", "rows", float("inf")), "rows"),
     ("fill value", plain, put(f"{LENGTHS}/.zarray", "fill_value", {"a": 1}), "not Zarr array meta"),
     ("nested metadata", native, write("zarr.json", NESTED), "nested too deeply"),
     ("nested array metadata", native, write("halu/zarr.json", NESTED), "nested too deeply"),
