@@ -4,7 +4,7 @@ import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -33,7 +33,10 @@ from .results import FitResult, StepOutput
 from .run.folder import RunFolder
 
 
-class ContrastiveTrainer:
+C = TypeVar("C", bound=ContrastiveTrainerConfig)
+
+
+class ContrastiveTrainer(Generic[C]):
     """Trains an encoder on K views per sample with the supervised contrastive loss.
 
     Args:
@@ -67,7 +70,7 @@ class ContrastiveTrainer:
     def __init__(
         self,
         encoder: nn.Module,
-        config: ContrastiveTrainerConfig,
+        config: C,
         *,
         run_dir: str | os.PathLike[str] | None = None,
         settings: Mapping[str, Any] | None = None,
@@ -158,12 +161,7 @@ class ContrastiveTrainer:
     def through(
         self, module: Encoder, layer_ids: Sequence[int]
     ) -> Callable[[KViewBatch], StepOutput]:
-        """`training_step`, encoding through a wrapped form of the encoder.
-
-        Args:
-            module: takes what the encoder takes.
-            layer_ids: the model's layer ids at the positions that `view_indices` name.
-        """
+        """`training_step` for the loop, as `loop.Step` says."""
         wrapped = copy.copy(self)
         wrapped.views = ViewEncoder(self.encoder, layer_ids=layer_ids, module=module)
         return wrapped.training_step
@@ -186,7 +184,7 @@ class ContrastiveTrainer:
             raise ContractError.of("training_step", "view_indices", "missing", rule, "None")
 
 
-class LayerAwareContrastiveTrainer(ContrastiveTrainer):
+class LayerAwareContrastiveTrainer(ContrastiveTrainer[LayerAwareContrastiveTrainerConfig]):
     """Trains an encoder that is told each view's layer.
 
     Where the encoder has `calibrate` and the config asks for it, its statistics of each layer are
@@ -194,9 +192,8 @@ class LayerAwareContrastiveTrainer(ContrastiveTrainer):
 
     Args:
         encoder: a module x (M, T, H), `layer_idx` (M,), optionally `token_mask` (M, T), -> (M, D).
-        config: the settings.
-        run_dir: folder for checkpoints, metrics and weights; None keeps nothing on disk.
-        settings: what config.json is to hold; None for the config.
+
+    The others are as in `ContrastiveTrainer`.
 
     Raises:
         ConfigError: the encoder takes no `layer_idx`, or cannot be calibrated as asked.
@@ -222,23 +219,11 @@ class LayerAwareContrastiveTrainer(ContrastiveTrainer):
     """
 
     takes_layers = True
-
-    def __init__(
-        self,
-        encoder: nn.Module,
-        config: LayerAwareContrastiveTrainerConfig,
-        *,
-        run_dir: str | os.PathLike[str] | None = None,
-        settings: Mapping[str, Any] | None = None,
-    ) -> None:
-        super().__init__(encoder, config, run_dir=run_dir, settings=settings)
-        self.calibrates = config.calibrate
-        self.calibration_batches = config.calibration_batches
-        self.layer_statistics: LayerStatistics | None = None
+    layer_statistics: LayerStatistics | None = None
 
     def prepare(self, train_source: KViewSource) -> None:
         """Calibrates the encoder on the first epoch's batches."""
-        if not self.calibrates:
+        if not self.config.calibrate:
             return
         encoder = self.encoder
         if not isinstance(encoder, LayerAwareProgressiveCompressor):
@@ -250,7 +235,7 @@ class LayerAwareContrastiveTrainer(ContrastiveTrainer):
             epoch=0, batch_size=self.config.batch_size, num_workers=self.config.num_workers
         )
         self.layer_statistics = encoder.calibrate(
-            batches, max_batches=self.calibration_batches, layer_ids=train_source.layer_ids
+            batches, max_batches=self.config.calibration_batches, layer_ids=train_source.layer_ids
         )
 
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ...contracts import IGNORE_LABEL, AtLeast, ZViews, boundary
 from ...contracts.settings import NotNegative, Positive, settings
 from .gather import gather_samples
-from .supcon_kernel import supcon_kernel
+from .supcon_kernel import KernelSettings, supcon_kernel
 
 _Labels = Float[Tensor, " B"] | Int[Tensor, " B"]
 
@@ -100,11 +100,13 @@ def supcon_loss(
         z,
         labels,
         sample_ids,
-        num_views=z_views.shape[1],
-        temperature=temperature,
-        weights=(same_sample_weight, same_class_weight),
-        ignore_label=ignore_label,
-        normalize=normalize,
+        *KernelSettings(
+            num_views=z_views.shape[1],
+            temperature=temperature,
+            weights=(same_sample_weight, same_class_weight),
+            ignore_label=ignore_label,
+            normalize=normalize,
+        ),
     )
     return loss if base_temperature is None else loss * (temperature / base_temperature)
 

@@ -14,7 +14,7 @@ a tile serves its rows and its columns. With g_i = dL/dL_i, Pool the sum above, 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,21 +25,35 @@ _TILE = 512
 """Rows and columns of a tile: large enough for the matrix product, small enough for the cache."""
 
 
+class KernelSettings(NamedTuple):
+    """What both operators take beside tensors: `_SCHEMA` says it to torch.
+
+    `weights` are those of the anchor's own sample and of its class; the rest is as in `supcon_loss`.
+    """
+
+    num_views: int
+    temperature: float
+    weights: Sequence[float]
+    ignore_label: int
+    normalize: bool
+
+
+_SCHEMA = "int num_views, float temperature, float[] weights, int ignore_label, bool normalize"
+
+
 # An operator of its own, forward and backward, is opaque to torch.compile: a compiled step keeps
 # the loss in one graph with the encoder, and the checks of values stay outside what is compiled.
-@torch.library.custom_op("kview::supcon", mutates_args=())
+@torch.library.custom_op(
+    "kview::supcon",
+    mutates_args=(),
+    schema=f"(Tensor z, Tensor? labels, Tensor? sample_ids, {_SCHEMA}) -> (Tensor, Tensor)",
+)
 def supcon_kernel(
-    z: Tensor,
-    labels: Tensor | None,
-    sample_ids: Tensor | None,
-    num_views: int,
-    temperature: float,
-    weights: Sequence[float],
-    ignore_label: int,
-    normalize: bool,
+    z: Tensor, labels: Tensor | None, sample_ids: Tensor | None, *given: Any
 ) -> tuple[Tensor, Tensor]:
-    """The mean of L_i (), and the log-sum-exp of every row (M,)."""
-    positives = _positives(z, labels, sample_ids, num_views, weights, ignore_label)
+    """The mean of L_i (), and the log-sum-exp of every row (M,); `given` are KernelSettings."""
+    settings = KernelSettings(*given)
+    positives = _positives(z, labels, sample_ids, settings)
     total = positives.total()
     valid = total > 0
     if not valid.any():
@@ -48,43 +62,45 @@ def supcon_kernel(
             ("labels", "sample_ids"),
             "no positive pair",
             "a view of the same sample or class, with a weight above 0, for at least one view",
-            "none with same_sample_weight={}, same_class_weight={}".format(*weights),
+            "none with same_sample_weight={}, same_class_weight={}".format(*settings.weights),
         )
-    if normalize:
+    if settings.normalize:
         z = _unit(z)[0]
     with torch.autocast(z.device.type, enabled=False):
-        lse = _logsumexp(z, temperature)
-    positive = (z * positives.pool(z)).sum(1) / total / temperature
+        lse = _logsumexp(z, settings.temperature)
+    positive = (z * positives.pool(z)).sum(1) / total / settings.temperature
     return (lse - positive)[valid].mean(), lse
 
 
-@torch.library.custom_op("kview::supcon_backward", mutates_args=())
+@torch.library.custom_op(
+    "kview::supcon_backward",
+    mutates_args=(),
+    schema="(Tensor grad_loss, Tensor z, Tensor lse, Tensor? labels, Tensor? sample_ids, "
+    f"{_SCHEMA}) -> Tensor",
+)
 def _supcon_backward(
     grad_loss: Tensor,
     z: Tensor,
     lse: Tensor,
     labels: Tensor | None,
     sample_ids: Tensor | None,
-    num_views: int,
-    temperature: float,
-    weights: Sequence[float],
-    ignore_label: int,
-    normalize: bool,
+    *given: Any,
 ) -> Tensor:
     """The gradient with respect to z, (M, D)."""
-    positives = _positives(z, labels, sample_ids, num_views, weights, ignore_label)
+    settings = KernelSettings(*given)
+    positives = _positives(z, labels, sample_ids, settings)
     total = positives.total()
     valid = total > 0
     share = grad_loss * valid / valid.sum()  # (M,), dL/dL_i
     pull = torch.where(valid, share / total, 0)[:, None]  # (M, 1)
     norm = None
-    if normalize:
+    if settings.normalize:
         z, norm = _unit(z)
     with torch.autocast(z.device.type, enabled=False):
-        grad = _logsumexp_gradient(z, lse, share, temperature)
+        grad = _logsumexp_gradient(z, lse, share, settings.temperature)
     grad.addcmul_(pull, positives.pool(z), value=-1)
     grad -= positives.pool(pull * z)
-    grad /= temperature
+    grad /= settings.temperature
     if norm is not None:  # through z / |z|
         grad.addcmul_(z, (z * grad).sum(1, keepdim=True), value=-1)
         grad /= norm
@@ -152,14 +168,9 @@ class _Positives:
 
 
 def _positives(
-    z: Tensor,
-    labels: Tensor | None,
-    sample_ids: Tensor | None,
-    num_views: int,
-    weights: Sequence[float],
-    ignore_label: int,
+    z: Tensor, labels: Tensor | None, sample_ids: Tensor | None, settings: KernelSettings
 ) -> _Positives:
-    B = z.shape[0] // num_views
+    K, B = settings.num_views, z.shape[0] // settings.num_views
     if sample_ids is None:
         sample = torch.arange(B, device=z.device)
     else:
@@ -168,10 +179,11 @@ def _positives(
     if labels is not None:
         if sample_ids is not None:
             _one_label_per_sample(sample, labels, sample_ids)
-        klass = torch.unique(labels, return_inverse=True)[1].repeat_interleave(num_views)
-        known = labels != ignore_label
-    sample = sample.repeat_interleave(num_views)
-    own, other = weights[0], weights[1] * known.to(z.dtype).repeat_interleave(num_views)[:, None]
+        klass = torch.unique(labels, return_inverse=True)[1].repeat_interleave(K)
+        known = labels != settings.ignore_label
+    sample = sample.repeat_interleave(K)
+    own, of_class = settings.weights
+    other = of_class * known.to(z.dtype).repeat_interleave(K)[:, None]
     return _Positives(B, sample, klass, own, other)
 
 
