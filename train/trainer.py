@@ -32,7 +32,6 @@ from .loss.supcon import SupConLoss
 from .results import FitResult, StepOutput
 from .run.folder import RunFolder
 
-
 C = TypeVar("C", bound=ContrastiveTrainerConfig)
 
 

@@ -79,10 +79,10 @@ def supcon_loss(
         >>> import torch
         >>> from kview.train import supcon_loss
         >>> z_views = torch.eye(4)[:, None].expand(-1, 3, -1)  # equal views, orthogonal samples
-        >>> supcon_loss(z_views, temperature=0.5)
-        tensor(1.1688)
-        >>> supcon_loss(z_views, torch.tensor([0, 0, 1, 1]), temperature=0.5)
-        tensor(2.3688)
+        >>> supcon_loss(z_views, temperature=1)
+        tensor(1.6698)
+        >>> supcon_loss(z_views, torch.tensor([0, 0, 1, 1]), temperature=1)
+        tensor(2.2698)
     """
     if not torch.compiler.is_compiling():  # where boundaries, too, step aside
         SupConSettings(

@@ -28,7 +28,7 @@ _TILE = 512
 class KernelSettings(NamedTuple):
     """What both operators take beside tensors: `_SCHEMA` says it to torch.
 
-    `weights` are those of the anchor's own sample and of its class; the rest is as in `supcon_loss`.
+    `weights` are those of the anchor's own sample and of its class, the others `supcon_loss`'s.
     """
 
     num_views: int

@@ -302,6 +302,17 @@ def test_the_module_keeps_the_settings():
     torch.testing.assert_close(SupConLoss(**settings)(z, labels, sample_ids=ids), expected)
 
 
+def test_ints_will_do_as_floats():
+    z, labels = torch.randn(4, 2, 3), torch.tensor([0, 0, 1, 1])
+    expected = supcon_loss(z, labels, temperature=1.0, base_temperature=2.0, same_class_weight=2.0)
+    settings: dict[str, Any] = {"base_temperature": 2, "same_class_weight": 2}
+    for found in (
+        supcon_loss(z, labels, temperature=1, **settings),
+        SupConLoss(1, **settings)(z, labels),
+    ):
+        torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
 def test_a_compiled_step_holds_the_loss_in_one_graph():
     torch.manual_seed(0)
     encoder, loss_fn = nn.Linear(6, 4), SupConLoss()
