@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch import nn
 
 from ...contracts import CheckpointError
-from ...contracts.atomic_file import write_atomically
+from ..atomic_file import write_atomically
 from .layer_aware import LayerAwareProgressiveCompressor
 from .progressive import ProgressiveCompressor
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ...contracts import CheckpointError
-from ...contracts.atomic_file import write_atomically
+from ..atomic_file import write_atomically
 
 _UNREADABLE = (
     *(RuntimeError, EOFError, ValueError, OSError, LookupError, TypeError, AttributeError),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...contracts import CheckpointError
-from ...contracts.atomic_file import write_atomically
+from ..atomic_file import write_atomically
 from ..encoders.weights_file import ENCODER_FILE
 
 

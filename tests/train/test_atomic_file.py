@@ -2,14 +2,13 @@
 
 import pytest
 
-from kview.contracts.atomic_file import write_atomically
+from kview.train.atomic_file import write_atomically
 
 
-@pytest.mark.parametrize("durable", [True, False])
-def test_a_file_is_written_and_replaced(tmp_path, durable):
+def test_a_file_is_written_and_replaced(tmp_path):
     path = tmp_path / "file"
     for content in (b"old", b"new"):
-        write_atomically(path, lambda file, c=content: file.write(c), durable=durable)
+        write_atomically(path, lambda file, c=content: file.write(c))
         assert path.read_bytes() == content
     assert list(tmp_path.iterdir()) == [path]
 
