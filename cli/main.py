@@ -1,5 +1,6 @@
 """`kview`: the commands, thin over the public functions."""
 
+import argparse
 import json
 import logging
 import os
@@ -86,38 +87,34 @@ def fail(message: str, code: int = 1) -> NoReturn:
 
 def _commands(settings: RunSettings | None) -> Any:
     """The union of the commands; `train` starts from the settings of `--config`."""
-    train = (
-        Train()
-        if settings is None
-        else Train(
+    train = Train()
+    if settings is not None:
+        train = Train(
             store=settings.store,
             data=settings.data,
             encoder=settings.encoder,
             trainer=settings.trainer,
         )
-    )
-    names = {kind: kind.__name__.lower() for kind in _RUN}
     members = [
-        Annotated[kind, tyro.conf.subcommand(name, default=train)]
+        Annotated[kind, tyro.conf.subcommand("train", default=train)]
         if kind is Train
-        else Annotated[kind, tyro.conf.subcommand(name)]
-        for kind, name in names.items()
+        else Annotated[kind, tyro.conf.subcommand(kind.__name__.lower())]
+        for kind in _RUN
     ]
     return Union[tuple(members)]  # noqa: UP007
 
 
 def _settings_in(arguments: Sequence[str]) -> RunSettings | None:
     """The settings of `--config FILE` or `--resume RUN`, the defaults of the other flags."""
-    path = None
-    for flag, value in zip(arguments, [*arguments[1:], None], strict=True):
-        name, _, attached = flag.partition("=")
-        if name == "--resume" and (attached or value):
-            return RunSettings.from_dict(RunFolder(attached or value or "").read_config())
-        if name == "--config":
-            path = attached or value
-    if path is None:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for flag in ("--config", "--resume"):
+        parser.add_argument(flag, nargs="?")  # where the value is missing, tyro says so
+    given, _ = parser.parse_known_args(arguments)
+    if given.resume is not None:
+        return RunSettings.from_dict(RunFolder(given.resume).read_config())
+    if given.config is None:
         return None
     try:
-        return RunSettings.from_dict(json.loads(Path(path).read_text()))
+        return RunSettings.from_dict(json.loads(Path(given.config).read_text()))
     except (OSError, ValueError) as error:
-        raise ConfigError(f"--config {path} is no run's config.json: {error}") from error
+        raise ConfigError(f"--config {given.config} is no run's config.json: {error}") from error

@@ -79,7 +79,7 @@ def detect(
     test = dataset(scored, settings, "test")
     seen = [train, dataset(own, settings, "val")] if own.splits.val is not None else [train]
     rows = np.arange(len(test)) if store is None else unseen_rows(test, seen, store)
-    test = test.select(rows)
+    test, groups = test.select(rows), scored.groups
     views = evenly_spaced(len(train.layer_ids), settings.trainer.num_views)
     layers = range(len(train.layer_ids))
     note(
@@ -93,7 +93,7 @@ def detect(
         views=views,
         batch_size=how.batch_size,
         device=how.device,
-        groups=groups_of(scored, rows),
+        groups=None if groups is None else [groups[row] for row in scored.split("test")[rows]],
         reference=how.reference,
         k=how.k,
         seed=settings.trainer.seed,
@@ -155,13 +155,6 @@ def unseen_rows(
     if len(rows) < len(test):
         note(f"{len(test) - len(rows)} rows of {store} were seen in training and are left out")
     return rows
-
-
-def groups_of(parser: ActivationParser, rows: np.ndarray) -> list[str] | None:
-    """The groups of some test rows, which intervals keep together; None where there are none."""
-    if parser.groups is None:
-        return None
-    return [parser.groups[row] for row in parser.split("test")[rows]]
 
 
 def require_same_kind(
