@@ -174,6 +174,8 @@ def run_capture(command: Capture) -> None:
     )
     if summary.empty:
         note(f"{summary.empty} responses have no token and no row")
+    for hashkey in summary.too_long:
+        note(f"left out: {hashkey} has more tokens than the model takes")
     for left_out in summary.out_of_range:
         note(
             f"left out: {left_out.hashkey}, layer {left_out.layer} reaches {left_out.value:g}, "

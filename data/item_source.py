@@ -88,9 +88,11 @@ def source_of(
         seed: of the order.
 
     Raises:
-        ConfigError: an item has another K, repeats views though it may not, or names a position
-            beyond `layer_ids`.
+        ConfigError: the seed is negative, or an item has another K, repeats views though it may
+            not, or names a position beyond `layer_ids`.
     """
+    if seed < 0:
+        raise ConfigError(f"seed={seed} is negative")
     hashkeys: list[str] = []
     labels, lengths, top = [], [], -1
     for i in range(len(dataset)):

@@ -108,6 +108,8 @@ class ActivationParser:
         group_by: str | None = None,
         follow_symlinks: bool = False,
     ) -> None:
+        if random_seed < 0:
+            raise ConfigError(f"random_seed={random_seed} is negative")
         self.store = ActivationStore.open(activations_path, follow_symlinks=follow_symlinks)
         joined = join_labels(self.store, inference_json, eval_json, group_by=group_by)
         self.rows = joined.rows

@@ -80,6 +80,16 @@ class StorePart:
         """T."""
         return self.activations.meta.shape[2]
 
+    def read(self, rows: np.ndarray, layers: np.ndarray, out: np.ndarray) -> None:
+        """Reads layers (B, K) of the held rows (B,) into (B, K, T', H), zeros behind the tokens."""
+        tokens = np.minimum(self.token_counts[rows], out.shape[2])
+        self.activations.read(self.rows[rows], layers, tokens, out)
+
+    def stored(self, rows: np.ndarray, layers: np.ndarray, max_tokens: int) -> np.ndarray:
+        """(B, K) whether layers (B, K) of the held rows (B,) have their first tokens."""
+        tokens = np.minimum(self.token_counts[rows], max_tokens)
+        return self.activations.stored(self.rows[rows], layers, tokens)
+
 
 def log_dropped(files: Files, dropped: int) -> None:
     """Says how many rows have no response token."""

@@ -12,7 +12,7 @@ from ..contracts import ConfigError, StoreError
 from .formats import find_format
 from .indices import as_indices
 from .layout.buffers import Buffers
-from .logprobs import LogprobBlock
+from .logprobs import LogprobArrays, LogprobBlock
 from .part import StorePart, Text, require_agreement
 
 StorePath = str | os.PathLike[str]
@@ -208,11 +208,11 @@ class ActivationStore:
             out = self._buffers.take((*layers.shape, tokens, self.hidden_size), self.dtype)
         self._check_out(out, layers.shape)
         if len(self.parts) == 1:
-            self._read_part(self.parts[0], rows, layers, out)
+            self.parts[0].read(rows, layers, out)
             return out
         for part, mine, local in self._by_part(rows):
             block = np.empty((len(mine), *out.shape[1:]), out.dtype)
-            self._read_part(part, local, layers[mine], block)
+            part.read(local, layers[mine], block)
             out[mine] = block
         return out
 
@@ -236,10 +236,8 @@ class ActivationStore:
         rows, layers = self._wanted(rows, layers)
         found = np.empty(layers.shape, bool)
         for part, mine, local in self._by_part(rows):
-            tokens = part.token_counts[local]
-            if max_tokens is not None:
-                tokens = np.minimum(tokens, max_tokens)
-            found[mine] = part.activations.stored(part.rows[local], layers[mine], tokens)
+            most = self.max_tokens if max_tokens is None else max_tokens
+            found[mine] = part.stored(local, layers[mine], most)
         return found
 
     def available_layers(self, row: int) -> tuple[int, ...]:
@@ -250,32 +248,32 @@ class ActivationStore:
     @property
     def logprobs_top_k(self) -> int | None:
         """Alternatives recorded per token; None where the store has no log-probabilities."""
-        found = [p.logprobs for p in self.parts]
-        if any(f is None for f in found):
-            return None
-        return min(f.top_k for f in found if f is not None)
+        return min((arrays.top_k for arrays in self._logprobs), default=None)
 
     def logprobs(self, rows: Sequence[int] | np.ndarray) -> LogprobBlock:
         """Log-probabilities of the response tokens of B rows, at most R tokens each.
 
-        Returns:
-            As many tokens and alternatives as the stores that are read as one have in common;
-            shorter responses are filled up with -1 and NaN.
+        Of several stores, R is the largest, and k the smallest.
 
         Raises:
             StoreError: the store has none, or they are damaged.
             ConfigError: a row is out of range.
         """
         rows = as_indices("row", rows, len(self))
-        for part in self.parts:
-            if part.logprobs is None:
-                raise StoreError(f"{part.files.name} has no log-probabilities of responses")
-        length = max(part.logprobs.shape[1] for part in self.parts if part.logprobs)
+        if not self._logprobs:
+            raise StoreError(f"{self!r} has no log-probabilities of responses")
+        length = max(arrays.shape[1] for arrays in self._logprobs)
         block = LogprobBlock.empty(len(rows), length, self.logprobs_top_k or 0)
         for part, mine, local in self._by_part(rows):
             if part.logprobs is not None:
                 block.put(mine, part.logprobs.read(part.files, part.rows[local]))
         return block
+
+    @property
+    def _logprobs(self) -> list[LogprobArrays]:
+        """Of every part; none where one of them has none."""
+        found = [part.logprobs for part in self.parts if part.logprobs is not None]
+        return found if len(found) == len(self.parts) else []
 
     def _by_part(self, rows: np.ndarray) -> Iterator[tuple[StorePart, np.ndarray, np.ndarray]]:
         """Each part that some rows lie in: which of them these are, and their rows in it."""
@@ -290,9 +288,8 @@ class ActivationStore:
         rows = as_indices("row", rows, len(self))
         layers = as_indices("layer", layers, self.num_layers)
         if rows.ndim != 1 or layers.ndim != 2 or len(rows) != len(layers):
-            raise ConfigError(
-                f"rows {rows.shape} and layers {layers.shape} must be (B,) and (B, K)"
-            )
+            got = f"rows {rows.shape} and layers {layers.shape}"
+            raise ConfigError(f"{got} must be (B,) and (B, K)")
         return rows, layers
 
     def _check_out(self, out: np.ndarray, wanted: tuple[int, ...]) -> None:
@@ -302,9 +299,3 @@ class ActivationStore:
                 f"out is {out.dtype} {out.shape}; it must be {self.dtype} "
                 f"({', '.join(map(str, wanted))}, T, {self.hidden_size}) and C-contiguous"
             )
-
-    def _read_part(
-        self, part: StorePart, rows: np.ndarray, layers: np.ndarray, out: np.ndarray
-    ) -> None:
-        tokens = np.minimum(part.token_counts[rows], out.shape[2])
-        part.activations.read(part.rows[rows], layers, tokens, out)

@@ -59,6 +59,8 @@ def test_the_fingerprint_changes_with_the_items(items: list[KViewItem]) -> None:
 def test_items_that_do_not_fit_are_named(items: list[KViewItem]) -> None:
     with pytest.raises(ConfigError, match="item 0 has 3 views"):
         source_of(items, num_views=4)
+    with pytest.raises(ConfigError, match="seed=-1 is negative"):
+        source_of(items, num_views=3, seed=-1)
     with pytest.raises(ConfigError, match="view_indices reach 5 and layer_ids has 3"):
         source_of(items, num_views=3, layer_ids=[4, 5, 6])
     repeated = items[0].replace(views_repeat=True)

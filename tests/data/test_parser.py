@@ -27,6 +27,11 @@ def test_splits_by_their_names(
         assert sorted(rows) == sorted(parser.store.hashkeys)
 
 
+def test_a_negative_seed_is_refused(synthetic_path: Path) -> None:
+    with pytest.raises(ConfigError, match="random_seed=-1 is negative"):
+        ActivationParser(None, None, synthetic_path, random_seed=-1)
+
+
 def test_labels_and_groups_are_those_of_the_store(synthetic_path: Path) -> None:
     parser = ActivationParser(None, None, synthetic_path, group_by="group", random_seed=5)
     train, test = (parser.get_dataset(s, num_views=2) for s in ("train", "test"))

@@ -46,6 +46,16 @@ def lose_chunk(path: Path, row: int, layer: int) -> None:
     file.write_bytes(data)
 
 
+def put_number(file: Path, row: int, value: int) -> None:
+    """Puts a value in a column of int32, with a fitting checksum."""
+    import google_crc32c
+
+    data = bytearray(file.read_bytes())
+    data[4 * row : 4 * row + 4] = value.to_bytes(4, "little", signed=True)
+    data[-4:] = google_crc32c.value(bytes(data[:-4])).to_bytes(4, "little")
+    file.write_bytes(data)
+
+
 DATA = "activations"
 CASES: list[tuple[str, Callable[[Path], object], tuple[str, int | None, int | None, str]]] = [
     (
@@ -99,6 +109,11 @@ CASES: list[tuple[str, Callable[[Path], object], tuple[str, int | None, int | No
         "flipped column",
         lambda p: flip(p / "token_count/c.0", 4),
         ("token_count", 0, None, "fails its checksum"),
+    ),
+    (
+        "negative prompt",
+        lambda p: put_number(p / "input_length/c.0", 2, -7),
+        ("input_length", None, None, "input_length of row 2 is -7, not in 0 to 2147483647"),
     ),
     (
         "text cut short",
