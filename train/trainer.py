@@ -45,7 +45,8 @@ class ContrastiveTrainer(Generic[C]):
         settings: what config.json is to hold; None for the config.
 
     Raises:
-        ConfigError: the encoder asks for `layer_idx`, which this trainer has not.
+        ConfigError: the config is no trainer's, or the encoder asks for `layer_idx`, which this
+            trainer has not.
 
     Examples:
         >>> import torch
@@ -66,6 +67,8 @@ class ContrastiveTrainer(Generic[C]):
     takes_layers: ClassVar[bool] = False
     """Whether the encoder is told each view's layer."""
 
+    config_type: ClassVar[type[ContrastiveTrainerConfig]] = ContrastiveTrainerConfig
+
     def __init__(
         self,
         encoder: nn.Module,
@@ -74,6 +77,11 @@ class ContrastiveTrainer(Generic[C]):
         run_dir: str | os.PathLike[str] | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
+        if not isinstance(config, self.config_type):
+            raise ConfigError(
+                f"{type(self).__name__} takes a {self.config_type.__name__}, not a "
+                f"{type(config).__name__}"
+            )
         self.encoder = encoder
         self.config = config
         self.settings = {"trainer": config.to_dict()} if settings is None else settings
@@ -195,7 +203,8 @@ class LayerAwareContrastiveTrainer(ContrastiveTrainer[LayerAwareContrastiveTrain
     The others are as in `ContrastiveTrainer`.
 
     Raises:
-        ConfigError: the encoder takes no `layer_idx`, or cannot be calibrated as asked.
+        ConfigError: the config is a plain trainer's, or the encoder takes no `layer_idx`, or cannot
+            be calibrated as asked.
 
     Attributes:
         layer_statistics: what was measured; None before, and after a resume.
@@ -218,6 +227,7 @@ class LayerAwareContrastiveTrainer(ContrastiveTrainer[LayerAwareContrastiveTrain
     """
 
     takes_layers = True
+    config_type = LayerAwareContrastiveTrainerConfig
     layer_statistics: LayerStatistics | None = None
 
     def prepare(self, train_source: KViewSource) -> None:

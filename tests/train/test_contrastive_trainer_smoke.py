@@ -156,3 +156,9 @@ def stop_before(trainer: ContrastiveTrainer, step: int) -> None:
         return inner(batch)
 
     trainer.training_step = training_step
+
+
+def test_a_layer_aware_trainer_wants_its_own_config():
+    aware = make("layer_aware", 4)
+    with pytest.raises(ConfigError, match="takes a LayerAwareContrastiveTrainerConfig, not a Con"):
+        type(aware)(aware.encoder, ContrastiveTrainerConfig())

@@ -77,7 +77,7 @@ class LayerAwareProgressiveCompressor(nn.Module):
             layer_ids=_layer_ids(layer_ids, num_layers),
             conditioning=conditioning,
         )
-        self.input_dim = input_dim
+        self.input_dim, self.embedding_dim = input_dim, embedding_dim
         self.layer_ids = self.settings.layer_ids
         count = len(self.layer_ids)
         extra = _LAYER_DIM if conditioning == "concatenate" else 0

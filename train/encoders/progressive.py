@@ -48,7 +48,7 @@ class ProgressiveCompressor(nn.Module):
         self.settings = CompressorSettings(
             input_dim=input_dim, embedding_dim=embedding_dim, dropout=dropout
         )
-        self.input_dim = input_dim
+        self.input_dim, self.embedding_dim = input_dim, embedding_dim
         widths = halving_widths(input_dim, embedding_dim)
         steps: list[nn.Module] = [nn.LayerNorm(input_dim)]
         for before, after in pairwise(widths):
