@@ -12,7 +12,7 @@ from .checking.axes import one_table
 from .checking.check import accepts, read_all
 from .checking.hints import Hint
 from .checking.plan import Plan
-from .checking.report import Report
+from .checking.report import Report, describe
 from .errors import ContractError
 from .levels import Level, current_level
 
@@ -35,8 +35,9 @@ def boundary(function: Callable[P, R]) -> Callable[P, R]:
     look at the level when checks are off, and steps aside under `torch.compile`.
 
     Raises:
-        TypeError: the function is a generator or a coroutine, whose call does not do its work; or,
-            on the first call, it has annotations that cannot be resolved or checked.
+        TypeError: it is no function (a class, a `functools.partial`), or a generator or a
+            coroutine, whose call does not do its work; or, on the first call, it has annotations
+            that cannot be resolved or checked.
         ContractError: on a call, with every violation among the arguments, or in the result.
 
     Examples:
@@ -53,6 +54,11 @@ def boundary(function: Callable[P, R]) -> Callable[P, R]:
           - axis H: expected one size, got 32 in x; 16 in w
         ...
     """
+    if isinstance(function, type) or not hasattr(function, "__qualname__"):
+        raise TypeError(
+            f"{describe(function)} is no function with annotations of its own; put @boundary on "
+            "the function inside of a functools.partial, on a class's methods, and on __call__"
+        )
     if any(is_lazy(function) for is_lazy in _LAZY):
         raise TypeError(
             f"{function.__qualname__} is a generator or a coroutine: calling it does no work that "

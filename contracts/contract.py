@@ -11,6 +11,7 @@ from torch import Tensor
 from .checking.check import plan_of, read_all, validate
 from .checking.report import Report, describe
 from .checking.rule import Ruled
+from .errors import ContractError
 from .levels import current_level
 
 C = TypeVar("C", bound="Contract")
@@ -39,8 +40,12 @@ class Contract(Ruled):
         """Builds the contract from a mapping whose keys are exactly its fields.
 
         Raises:
-            ContractError: a key is unknown or missing, or a value breaks the contract.
+            ContractError: it is no mapping, a key is unknown or missing, or a value breaks the
+                contract.
         """
+        if not (hasattr(mapping, "keys") and hasattr(mapping, "__getitem__")):
+            subject, got = f"{cls.__name__}.from_dict", describe(mapping)
+            raise ContractError.of(subject, "mapping", "type", "a mapping of the fields", got)
         known = {f.name: f for f in fields(cls)}
         missing = [n for n, f in known.items() if n not in mapping and _is_required(f)]
         unknown = [n for n in mapping if n not in known]

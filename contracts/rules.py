@@ -19,7 +19,7 @@ _LABELS = frozenset((0, 1, IGNORE_LABEL))
 
 def all_finite(x: Tensor) -> bool:
     """Whether no value is NaN or infinite; both survive a minimum and a maximum."""
-    return bool(torch.stack(torch.aminmax(x)).isfinite().all())
+    return bool(torch.stack(torch.aminmax(_computable(x))).isfinite().all())
 
 
 def hashkeys(field: str = "hashkey") -> Rule:
@@ -163,7 +163,8 @@ def finite(field: str) -> Rule:
         return all(all_finite(x) for x in tensors_in(getattr(contract, field)))
 
     def got(contract: Any) -> str:
-        bad = [(~x.isfinite()).nonzero() for x in tensors_in(getattr(contract, field))]
+        tensors = map(_computable, tensors_in(getattr(contract, field)))
+        bad = [(~x.isfinite()).nonzero() for x in tensors]
         first = next(places[0] for places in bad if len(places))
         return f"{sum(map(len, bad))} NaN or infinite, the first at {_place(first)}"
 
@@ -193,6 +194,11 @@ def one_label_per_hashkey() -> Rule:
         got,
         full=True,
     )
+
+
+def _computable(x: Tensor) -> Tensor:
+    """Float32 in place of float8, which torch stores and does not compute with."""
+    return x.float() if x.itemsize == 1 else x
 
 
 def _values(value: Any) -> list[Any]:

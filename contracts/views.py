@@ -273,5 +273,5 @@ def sample_ids(hashkeys: Sequence[str]) -> Int[Tensor, " B"]:
 
 
 def _digest(hashkey: str) -> int:
-    digest = hashlib.blake2b(hashkey.encode(), digest_size=8).digest()
+    digest = hashlib.blake2b(hashkey.encode(errors="surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "little", signed=True)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from .outcome import outcome, words
 from .report import Report, Size
 
 
@@ -40,6 +41,10 @@ class Arrays:
 
     def explain(self, report: Report, name: str, value: Any, nested: object) -> None:
         """Adds a wrong rank, dtype or size; puts the sizes of named axes on the table."""
+        shape = outcome(lambda: tuple(value.shape))
+        if isinstance(shape, Exception):  # as of nested tensors and uninitialised parameters
+            report.refuse(name, "shape", f"; {words(shape)}")
+            return
         ranked, typed = self._ranked(value), self._typed(value)
         if not ranked:
             report.refuse(name, "rank")
@@ -59,7 +64,7 @@ class Arrays:
 
     def _ranked(self, value: Any) -> list[Any]:
         """The alternatives that have the value's number of axes."""
-        return [a for a in self.outside if _is_array(a, value) and _has_rank(a, value.ndim)]
+        return [a for a in self.outside if _is_array(a, value) and _has_rank(a, len(value.shape))]
 
     def _typed(self, value: Any) -> list[Any]:
         """Those of them that have its dtype, too."""

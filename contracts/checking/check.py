@@ -1,19 +1,19 @@
 """How a contract is checked: a fast answer first, and a report where it is no."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from functools import cache, partial
 from operator import attrgetter
 from typing import Any, cast, get_type_hints
 
-import torch
 from torch import Tensor
 
 from ..levels import Level
 from .axes import one_table
 from .hints import Hint
+from .outcome import outcome, words
 from .plan import Plan
-from .report import Report
+from .report import Report, describe, is_dense
 from .rule import Rule, Ruled
 
 
@@ -33,33 +33,47 @@ def validate(contract: Ruled, level: Level) -> None:
 
 def accepts(contract: Ruled, level: Level) -> bool:
     """The fast answer; binds the contract's axes on the table that the caller holds."""
+    return outcome(lambda: _accepts(contract, level)) is True
+
+
+def _accepts(contract: Ruled, level: Level) -> bool:
     cls = type(contract)
     values = _values(cls)(contract)
     if not plan_of(cls).accepts(values, partial(accepts, level=level)):
         return False
-    devices = {x.device for x in tensors_in(values)}
-    if len(devices) > 1:
+    tensors = tensors_in(values)
+    if len({x.device for x in tensors}) > 1 or not all(map(is_dense, tensors)):
         return False
-    rules = _rules(cls, level == "full", _is_readable(devices, level))
+    rules = _rules(cls, level)
+    if not _are_readable(tensors, level):
+        rules = [rule for rule in rules if _can_run(rule, contract, level)]
     return all(rule.holds(contract) for rule in rules)
 
 
 def explain(report: Report, contract: Ruled, level: Level, prefix: str = "") -> None:
     """The slow answer: adds every violation of one contract to the report."""
     hints = plan_of(type(contract)).hints
-    values = {n: getattr(contract, n) for n in hints}
+    values = {n: getattr(contract, n) for n in hints if hasattr(contract, n)}
     malformed = read_all(report, hints, values, level, prefix)
-    _read_devices(report, values, prefix)
-    for rule in contract.rules:
+    for name in (n for n in hints if n not in values):  # made without `__init__`
+        report.add((prefix + name,), "missing", hints[name].expected, "no value")
+    sound = {n: v for n, v in values.items() if prefix + n not in malformed}
+    _read_devices(report, sound, prefix)
+    for name, value in list(sound.items()):
+        if not all(map(is_dense, tensors_in(value))):
+            report.add((prefix + name,), "layout", "dense tensors", describe(value))
+            del sound[name]
+    for rule in _rules(type(contract), level):
+        if sound.keys() >= set(rule.fields) and _can_run(rule, contract, level):
+            _read_rule(report, rule, contract, prefix)
+
+
+def _read_rule(report: Report, rule: Rule, contract: Ruled, prefix: str) -> None:
+    got = outcome(lambda: None if rule.holds(contract) else rule.got(contract))
+    if got is not None:
         names = tuple(prefix + n for n in rule.fields)
-        devices = {x.device for n in rule.fields for x in tensors_in(values[n])}
-        if (
-            malformed.isdisjoint(names)
-            and (level == "full" or not rule.full)
-            and (_is_readable(devices, level) or not rule.reads_values)
-            and not rule.holds(contract)
-        ):
-            report.add(names, rule.name, rule.expected, rule.got(contract))
+        said = words(got) if isinstance(got, Exception) else got
+        report.add(names, rule.name, rule.expected, said)
 
 
 def read_all(
@@ -77,7 +91,8 @@ def read_all(
     before = len(report.violations)
     with one_table():  # none of the fast check's sizes
         for name, value in values.items():
-            hints[name].explain(report, prefix + name, value, nested)
+            hint, path = hints[name], prefix + name
+            report.attempt(path, hint.expected, partial(hint.explain, report, path, value, nested))
     return {n for v in report.violations[before:] for f in v.fields for n in _path(f)}
 
 
@@ -113,14 +128,24 @@ def _values(cls: type[Ruled]) -> Callable[[Ruled], tuple[Any, ...]]:
 
 
 @cache
-def _rules(cls: type[Ruled], full: bool, readable: bool) -> tuple[Rule, ...]:
-    return tuple(r for r in cls.rules if (full or not r.full) and (readable or not r.reads_values))
+def _rules(cls: type[Ruled], level: Level) -> tuple[Rule, ...]:
+    return tuple(rule for rule in cls.rules if level == "full" or not rule.full)
 
 
-def _is_readable(devices: set[torch.device], level: Level) -> bool:
+def _can_run(rule: Rule, contract: Ruled, level: Level) -> bool:
+    tensors = [x for n in rule.fields for x in tensors_in(getattr(contract, n))]
+    return not rule.reads_values or _are_readable(tensors, level)
+
+
+def _are_readable(tensors: Iterable[Tensor], level: Level) -> bool:
     """Whether values may be looked at: below `full` not where that would wait for a device."""
-    kinds = {device.type for device in devices}
-    return "meta" not in kinds and (level == "full" or kinds <= {"cpu"})
+    return all((level == "full" or x.device.type == "cpu") and _has_values(x) for x in tensors)
+
+
+def _has_values(x: Tensor) -> bool:
+    """Not so on the meta device, under FakeTensorMode and inside of `torch.func.vmap`."""
+    address = outcome(x.data_ptr)
+    return not isinstance(address, Exception) and (address != 0 or x.numel() == 0)
 
 
 def _read_devices(report: Report, values: Mapping[str, Any], prefix: str) -> None:

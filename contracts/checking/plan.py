@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .hints import Accepts, Hint, fits, marked
+from .outcome import outcome
 
 
 class Plan:
@@ -23,9 +24,15 @@ class Plan:
     def accepts(self, values: Sequence[Any], nested: Accepts) -> bool:
         """Whether every value fits its annotation, and all of them agree on the axes.
 
+        A value that cannot be looked at does not.
+
         Args:
             nested: answers for a contract among the values.
         """
-        return fits(tuple(values), self._fixed) and all(
-            look(values[i], nested) for i, look in self._looks
+        accepted = outcome(
+            lambda: (
+                fits(tuple(values), self._fixed)
+                and all(look(values[i], nested) for i, look in self._looks)
+            )
         )
+        return accepted is True

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from ..errors import ContractError, Violation, listed
+from .outcome import outcome, words
 
 R = TypeVar("R")
-Size = int | tuple[int, ...]
+Size = int | str | tuple[int, ...]
 
 _LINES = 20
 
@@ -35,8 +36,9 @@ class Report:
         self.violations.append(Violation(fields, rule, expected, got))
 
     def put(self, axis: str, name: str, size: Size) -> None:
-        """Puts one size on the table of axes."""
-        self.axes.setdefault(axis + self._scope, {})[name] = size
+        """Puts one size on the table of axes; what a symbolic one is called, where it is none."""
+        known = size if isinstance(size, int | tuple) else str(size)
+        self.axes.setdefault(axis + self._scope, {})[name] = known
 
     def see(self, name: str, expected: str, value: object) -> None:
         """Remembers what is asked of a value that is read next, and what came."""
@@ -63,15 +65,18 @@ class Report:
         lines += ["sizes by axis:", *rows] if rows else []
         return ContractError("\n".join(lines), tuple(violations))
 
-    def attempt(self, name: str, action: Callable[[], R]) -> R | None:
-        """What an action gives, or None after adding how it breaks a contract, under `name`."""
-        try:
-            return action()
-        except ContractError as error:
-            for violation in error.violations:
+    def attempt(self, name: str, expected: str, action: Callable[[], R]) -> R | None:
+        """What an action gives, or None after adding what it raises instead, under `name`."""
+        result = outcome(action)
+        if isinstance(result, ContractError) and result.violations:
+            for violation in result.violations:
                 fields = tuple(f"{name}.{field}" for field in violation.fields)
                 self.add(fields, violation.rule, violation.expected, violation.got)
             return None
+        if isinstance(result, Exception):
+            self.add((name,), "raises", expected, words(result))
+            return None
+        return result
 
     def raise_if_any(self) -> None:
         """Raises the error if there is anything in it."""
@@ -98,6 +103,11 @@ class Report:
 
 def describe(value: object) -> str:
     """What a value is, never what is in it: `float32 (2, 3) on cuda:0`, `list of 3 str`."""
+    described = outcome(lambda: _described(value))
+    return type(value).__name__ if isinstance(described, Exception) else described
+
+
+def _described(value: object) -> str:
     if value is None or isinstance(value, bool | int | float):
         return repr(value)
     if isinstance(value, list | tuple):
@@ -107,11 +117,19 @@ def describe(value: object) -> str:
     if isinstance(value, Tensor):
         where = "" if value.device == torch.device("cpu") else f" on {value.device}"
         dtype = str(value.dtype).removeprefix("torch.")
-        return f"{dtype} {_shape(tuple(value.shape))}{where}"
+        kind = "" if is_dense(value) else f"{str(value.layout).removeprefix('torch.')} "
+        if value.is_nested:
+            return f"nested {dtype} of {value.size(0)} tensors{where}"
+        return f"{kind}{dtype} {_shape(tuple(value.shape))}{where}"
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         array = cast(Any, value)  # of another library
         return f"{type(array).__name__} {array.dtype} {_shape(tuple(array.shape))}"
     return type(value).__name__
+
+
+def is_dense(x: Tensor) -> bool:
+    """Whether a tensor has a place for every value, as everything behind a contract takes it."""
+    return x.layout is torch.strided and not x.is_nested
 
 
 def _shape(shape: Sequence[int]) -> str:

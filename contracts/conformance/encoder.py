@@ -1,6 +1,7 @@
 """`check_encoder`: is an encoder what trainers and evaluators take it for?"""
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -44,7 +45,7 @@ def check_encoder(
 
     Raises:
         ConfigError: H is neither given nor known to the encoder.
-        ContractError: with everything that was found.
+        ContractError: with everything that was found, whatever the encoder raises included.
 
     Examples:
         >>> from kview.contracts.conformance import check_encoder
@@ -55,16 +56,17 @@ def check_encoder(
           - K=2: independence: expected embeddings that do not depend on the other views, ...
     """
     H = _hidden_size(encoder) if hidden_size is None else hidden_size
-    L = len(getattr(encoder, "layer_ids", range(8))) if num_layers is None else num_layers
-    views = ViewEncoder(encoder)
+    L = len(getattr(encoder, "layer_ids", None) or range(8)) if num_layers is None else num_layers
     report = Report(f"check_encoder({type(encoder).__name__})")
+    views = report.attempt("encoder", "a signature to call it by", lambda: ViewEncoder(encoder))
     with checks("full"), eval_mode(encoder):
-        for K in num_views:
+        for K in num_views if views is not None else ():
             batch = _random_batch(K, max_tokens, H, L).to(device)
-            z = report.attempt(f"K={K}", lambda batch=batch: views(batch))
+            z = report.attempt(f"K={K}", "embeddings (M, D)", partial(views, batch))
             if z is not None:
                 report.put("D", f"K={K}", z.shape[2])
-                _check_values(report, f"K={K}", views, batch, z, tolerance)
+                check = partial(_check_values, report, f"K={K}", views, batch, z, tolerance)
+                report.attempt(f"K={K}", "embeddings of any of these views", check)
     report.raise_if_any()
 
 

@@ -1,5 +1,6 @@
 """`@boundary`: one table of axes over a call, contracts among the arguments checked again."""
 
+import functools
 import inspect
 import random
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -319,6 +320,15 @@ def test_generators_and_coroutines_are_refused() -> None:
     for function in (generator, coroutine, both):
         with pytest.raises(TypeError, match="put @boundary on the function that makes each value"):
             boundary(function)
+
+
+def test_what_is_no_function_is_refused_when_it_is_decorated() -> None:
+    class Callable:
+        def __call__(self, batch: KViewBatch) -> None: ...
+
+    for thing in (functools.partial(encode, weight=torch.ones(6, 2)), Callable(), Callable, 3):
+        with pytest.raises(TypeError, match="is no function with annotations of its own; put @bou"):
+            boundary(thing)  # type: ignore[arg-type]
 
 
 def test_a_wrong_call_is_pythons_own_type_error(batch: KViewBatch) -> None:

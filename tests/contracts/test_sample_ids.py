@@ -18,3 +18,7 @@ def test_ids_are_the_same_in_every_process():
     assert ids.dtype == torch.int64
     assert ids[0] == ids[2] == 3405396810240292928
     assert len(ids.unique()) == 3
+
+
+def test_a_lone_surrogate_has_an_id_too():
+    assert len(sample_ids(["\ud800", "\ud801", "?"]).unique()) == 3

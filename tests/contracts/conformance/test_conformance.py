@@ -135,6 +135,38 @@ def test_an_encoder_that_changes_its_input_is_named() -> None:
         check_encoder(InPlace())
 
 
+def test_an_encoder_that_raises_is_named_with_its_error() -> None:
+    class OneByOne(Linear):
+        def forward(self, x: Tensor, *, token_mask: Tensor | None = None) -> Tensor:
+            if len(x) == 1:
+                raise ZeroDivisionError("one view alone\nand more")
+            return super().forward(x, token_mask=token_mask)
+
+    def raises(x: Tensor) -> Tensor:
+        raise KeyError("weights")
+
+    with pytest.raises(ContractError) as error:
+        check_encoder(raises, hidden_size=4, num_views=[2])
+    assert [str(v) for v in error.value.violations] == [
+        "K=2: raises: expected embeddings (M, D), got KeyError: 'weights'"
+    ]
+    with pytest.raises(ContractError) as error:
+        check_encoder(OneByOne(), num_views=[2])
+    assert [str(v) for v in error.value.violations] == [
+        "K=2: raises: expected embeddings of any of these views, "
+        "got ZeroDivisionError: one view alone"
+    ]
+
+
+def test_what_cannot_be_called_is_no_encoder() -> None:
+    with pytest.raises(ContractError) as error:
+        check_encoder(3, hidden_size=4)  # pyright: ignore[reportArgumentType]
+    assert [str(v) for v in error.value.violations] == [
+        "encoder: raises: expected a signature to call it by, "
+        "got TypeError: 3 is not a callable object"
+    ]
+
+
 class Items:
     """A right dataset."""
 
@@ -216,6 +248,61 @@ def test_a_wrong_dataset_is_named(dataset: Items, rule: str) -> None:
     with pytest.raises(ContractError) as error:
         check_dataset(dataset)
     assert rule in {v.rule for v in error.value.violations}
+
+
+class Raising(Items):
+    def make(self, index: int) -> KViewItem:
+        raise OSError(f"row {index} is gone")
+
+
+class OnceOnly(Items):
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.read: list[int] = []
+
+    def make(self, index: int) -> KViewItem:
+        if index in self.read:
+            raise RuntimeError("read already")
+        self.read.append(index)
+        return super().make(index)
+
+
+class KeyedEnd(Items):
+    def __getitem__(self, index: int) -> KViewItem:
+        return {i: self.make(i) for i in range(self.size)}[index]
+
+
+class NoLength(Items):
+    def __len__(self) -> int:
+        raise NotImplementedError("a stream")
+
+
+class BadPickle(Items):
+    def __reduce__(self) -> str:
+        raise ValueError("not over the wire")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "line"),
+    [
+        (Raising(1), "dataset[0]: raises: expected a sample, got OSError: row 0 is gone"),
+        (
+            OnceOnly(),
+            "dataset[0]: raises: expected a sample when read again, got RuntimeError: read already",
+        ),
+        (KeyedEnd(1), "dataset: end: expected an IndexError at len(dataset), got KeyError: 1"),
+        (NoLength(), "dataset: raises: expected a length, got NotImplementedError: a stream"),
+        (
+            BadPickle(1),
+            "dataset: pickle: expected a dataset that spawned workers can have, "
+            "got ValueError: not over the wire",
+        ),
+    ],
+)
+def test_a_dataset_that_raises_is_named_with_its_error(dataset: Items, line: str) -> None:
+    with pytest.raises(ContractError) as error:
+        check_dataset(dataset)
+    assert [str(v) for v in error.value.violations] == [line]
 
 
 def test_another_number_of_views_is_named() -> None:
