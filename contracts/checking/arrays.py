@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .outcome import outcome, words
-from .report import Report, Size
+from .report import Report
 
 
 class Arrays:
@@ -94,7 +94,7 @@ def _has_fixed_sizes(array: Any, value: Any) -> bool:
     return all(getattr(dim, "size", size) == size for dim, size in _sizes(array, value))
 
 
-def _sizes(array: Any, value: Any) -> Iterator[tuple[Any, Size]]:
+def _sizes(array: Any, value: Any) -> Iterator[tuple[Any, int | tuple[int, ...]]]:
     """Each axis of an annotation with its size; what a variadic one stands for is one tuple."""
     shape = tuple(value.shape)
     return ((dim, shape[at]) for dim, at in _places(array))

@@ -11,7 +11,6 @@ from ..errors import ContractError, Violation, listed
 from .outcome import outcome, words
 
 R = TypeVar("R")
-Size = int | str | tuple[int, ...]
 
 _LINES = 20
 
@@ -27,7 +26,7 @@ class Report:
     def __init__(self, subject: str) -> None:
         self.subject = subject
         self.violations: list[Violation] = []
-        self.axes: dict[str, dict[str, Size]] = {}
+        self.axes: dict[str, dict[str, object]] = {}
         self._scope = ""
         self._seen: dict[str, tuple[str, str]] = {}  # what was expected, and what came
 
@@ -35,9 +34,9 @@ class Report:
         """Adds one violation."""
         self.violations.append(Violation(fields, rule, expected, got))
 
-    def put(self, axis: str, name: str, size: Size) -> None:
+    def put(self, axis: str, name: str, size: object) -> None:
         """Puts one size on the table of axes; what a symbolic one is called, where it is none."""
-        known = size if isinstance(size, int | tuple) else str(size)
+        known: object = size if isinstance(size, int | tuple) else str(size)
         self.axes.setdefault(axis + self._scope, {})[name] = known
 
     def see(self, name: str, expected: str, value: object) -> None:
@@ -136,11 +135,11 @@ def _shape(shape: Sequence[int]) -> str:
     return f"({', '.join(map(str, shape))}{',' * (len(shape) == 1)})" if shape else "scalar"
 
 
-def _disagree(sizes: Mapping[str, Size]) -> bool:
+def _disagree(sizes: Mapping[str, object]) -> bool:
     return len(set(sizes.values())) > 1
 
 
-def _row(sizes: Mapping[str, Size]) -> str:
+def _row(sizes: Mapping[str, object]) -> str:
     """One line of the table: a size that all agree on, or each field's."""
     if not _disagree(sizes):
         return str(next(iter(sizes.values())))

@@ -111,7 +111,7 @@ def test_each_odd_value_in_each_field_is_met(valid: Contract, field: str) -> Non
             assert any(f.startswith(field) for v in error.violations for f in v.fields), name
 
 
-@settings(max_examples=400)
+@settings(max_examples=max(150, settings().max_examples))
 @given(data=st.data(), door=st.sampled_from(DOORS), level=st.sampled_from(get_args(Level)))
 def test_any_odd_values_at_any_door_are_met(
     data: st.DataObject, door: Callable[[Contract, dict[str, Any]], None], level: Level

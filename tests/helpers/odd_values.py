@@ -58,7 +58,7 @@ class Liar:
     """It will not even say what it is."""
 
     @property
-    def __class__(self) -> type:
+    def __class__(self) -> type:  # pyright: ignore[reportIncompatibleMethodOverride]
         raise RuntimeError("no class")
 
 
@@ -100,7 +100,7 @@ def _tensors(x: Tensor) -> dict[str, Callable[[], Any]]:
         "wrapped": lambda: Wrapped(x),
         "refusing": lambda: x.as_subclass(Refusing),
         "parameter": lambda: torch.nn.Parameter(x.float()),
-        "expanded": lambda: x.flatten()[:1].expand(x.shape),
+        "expanded": lambda: x.flatten()[0].expand(x.shape),
         "conjugate": lambda: x.to(torch.complex64).conj(),
         "imaginary": lambda: x.to(torch.complex64).conj().imag,
         "empty": lambda: x[:0] if x.ndim else x,
