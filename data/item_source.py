@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,32 +16,21 @@ from .view_sampling import Draw
 from .workers import read_by_processes
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class ItemSource(EpochBatches, Dataset[KViewItem]):
     """A `KViewSource` over a dataset of items, whose views are what the dataset says.
 
     Built by `source_of`, which documents the arguments.
     """
 
-    def __init__(
-        self,
-        dataset: ItemDataset,
-        *,
-        num_views: int,
-        views_repeat: bool,
-        layer_ids: tuple[int, ...],
-        hashkeys: Sequence[str],
-        labels: np.ndarray,
-        response_lengths: np.ndarray,
-        seed: int,
-    ) -> None:
-        self.dataset = dataset
-        self.num_views = num_views
-        self.views_repeat = views_repeat
-        self.layer_ids = layer_ids
-        self.hashkeys = hashkeys
-        self.labels = labels
-        self.response_lengths = response_lengths
-        self.random_seed = seed
+    dataset: ItemDataset
+    num_views: int
+    views_repeat: bool
+    layer_ids: tuple[int, ...]
+    hashkeys: Sequence[str]
+    labels: np.ndarray
+    response_lengths: np.ndarray
+    random_seed: int
 
     @property
     def fingerprint(self) -> str:
@@ -111,14 +101,14 @@ def source_of(
     if top >= len(known):
         raise ConfigError(f"view_indices reach {top} and layer_ids has {len(known)} layers")
     return ItemSource(
-        dataset,
+        dataset=dataset,
         num_views=num_views,
         views_repeat=views_repeat,
         layer_ids=known,
         hashkeys=hashkeys,
         labels=as_labels(labels, len(hashkeys)),
         response_lengths=np.array(lengths, np.int32),
-        seed=seed,
+        random_seed=seed,
     )
 
 
