@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from functools import cache, partial
 from itertools import chain
 from types import NoneType, UnionType
 from typing import Annotated, Any, Protocol, Union, cast, get_args, get_origin
@@ -11,6 +10,7 @@ from jaxtyping import AbstractArray
 
 from .arrays import Arrays
 from .axes import AtLeast, Len, Length, one_table
+from .bearable import fits, marked
 from .report import Report
 from .rule import Ruled
 
@@ -226,30 +226,6 @@ class Hint:
         if self.contracts and isinstance(value, Mapping):
             advice = f"; {self.contracts[0].__name__}.from_dict(...) builds one from a dict"
         report.refuse(name, "type", advice)
-
-
-def fits(value: object, hint: Any) -> bool:
-    """Whether beartype lets a value pass, to which an int is a float, but a bool is none."""
-    return _bearable()(value, hint)
-
-
-def marked(hint: Any, owner: object) -> Any:
-    """An annotation that is its owner's alone.
-
-    beartype takes hints that print alike for one, as those of a class and of the same class defined
-    again by a notebook's cell do.
-    """
-    return Annotated[hint, owner]
-
-
-@cache
-def _bearable() -> Callable[[Any, Any], bool]:
-    from beartype import BeartypeConf, FrozenDict  # 100 ms: paid by the first check
-    from beartype.door import is_bearable
-    from beartype.vale import IsInstance
-
-    number = Annotated[float | int, ~IsInstance[bool]]
-    return partial(is_bearable, conf=BeartypeConf(hint_overrides=FrozenDict({float: number})))
 
 
 def _taken_apart(hint: Any) -> tuple[list[Any], list[Any]]:

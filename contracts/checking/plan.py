@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .hints import Accepts, Hint, fits, marked
+from .bearable import fits, marked
+from .hints import Accepts, Hint
 from .outcome import outcome
 
 
