@@ -42,17 +42,24 @@ def failures(example: doctest.DocTest) -> int:
     return doctest.DocTestRunner(optionflags=FLAGS).run(example).failed
 
 
-@pytest.mark.parametrize(
-    "example",
-    every_example(),
-    ids=lambda e: f"{Path(e.filename).relative_to(ROOT)}:{e.name}",
+for_every_example = pytest.mark.parametrize(
+    "example", every_example(), ids=lambda e: f"{Path(e.filename).relative_to(ROOT)}:{e.name}"
 )
+
+
+@for_every_example
 def test_the_example_runs(
     example: doctest.DocTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     assert failures(example) == 0
+
+
+@for_every_example
+def test_the_site_shows_the_example_as_code(example: doctest.DocTest) -> None:
+    """It knows the heading `Examples:`; under any other it would be prose."""
+    assert "Examples:\n" in (example.docstring or "")
 
 
 def test_a_wrong_example_is_found(tmp_path: Path) -> None:
