@@ -137,7 +137,9 @@ def test_the_graph_sees_what_is_imported() -> None:
 
 @pytest.mark.parametrize("path", sources(*ROOMS), ids=lambda p: str(p.relative_to(ROOT)))
 def test_a_file_is_short_enough_to_be_read_whole(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= 300
+    """The lines of examples in docstrings apart."""
+    lines = [line.strip() for line in path.read_text().splitlines()]
+    assert sum(not line.startswith((">>> ", "... ")) for line in lines) <= 300
 
 
 @pytest.mark.parametrize("path", sources(*ROOMS), ids=lambda p: str(p.relative_to(ROOT)))
