@@ -8,12 +8,18 @@ from typing import Literal, get_args
 import numpy as np
 
 from ..contracts import IGNORE_LABEL, ConfigError, LabelError
+from .group_splits import Shares, assign_groups, is_near
 
 SplitStrategy = Literal["two_way", "three_way", "none"]
 """Which parts there are: train and test, train and val and test, or test alone."""
 
 TEST_SHARE = 0.2
 VAL_SHARE_OF_TRAIN = 0.125
+
+_SHARES = {
+    "two_way": Shares(("train", "test"), np.array([0.8, 0.2])),
+    "three_way": Shares(("train", "val", "test"), np.array([0.7, 0.1, 0.2])),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +48,9 @@ def split_rows(
 
     `two_way` puts a fifth in test; `three_way` then takes an eighth of train as val, with seed + 1;
     `none` is all test. Without groups these are scikit-learn's `train_test_split`, so that the rows
-    are those its users know.
+    are those its users know. With groups they are a fold of its `StratifiedGroupKFold`, unless a
+    label is missing from a side or a share is off by two percentage points: then the nearest
+    assignment of groups is looked for (`assign_groups`).
 
     Args:
         labels: (N,) of the rows.
@@ -60,14 +68,40 @@ def split_rows(
         )
     if groups is not None and len(groups) != len(labels):
         raise LabelError(f"there are {len(groups)} groups for {len(labels)} rows")
-    everything = np.arange(len(labels))
     if strategy == "none":
-        return Splits(train=None, val=None, test=everything)
-    names = None if groups is None else np.asarray(groups, object)
-    train, test = _cut(everything, labels, names, TEST_SHARE, seed)
+        return Splits(train=None, val=None, test=np.arange(len(labels)))
+    if groups is None:
+        return _cut_in_turn(labels, None, strategy, seed)
+    names = np.asarray(groups, object)
+    shares = _SHARES[strategy]
+    try:
+        splits = _cut_in_turn(labels, names, strategy, seed)
+        if is_near(labels, _sides(splits), shares):
+            return splits
+    except LabelError:
+        pass  # too few groups or rows for folds: looked for among all assignments
+    sides = assign_groups(labels, names, shares, seed)
+    train, *val, test = (np.flatnonzero(sides == side) for side in range(len(shares.names)))
+    return Splits(train=train, val=val[0] if val else None, test=test)
+
+
+def _sides(splits: Splits) -> np.ndarray:
+    """The side of each row: 0 train, then val where there is one, then test."""
+    parts = [part for part in (splits.train, splits.val, splits.test) if part is not None]
+    sides = np.empty(sum(map(len, parts)), np.intp)
+    for side, rows in enumerate(parts):
+        sides[rows] = side
+    return sides
+
+
+def _cut_in_turn(
+    labels: np.ndarray, groups: np.ndarray | None, strategy: SplitStrategy, seed: int
+) -> Splits:
+    """Test is put aside first, then val."""
+    train, test = _cut(np.arange(len(labels)), labels, groups, TEST_SHARE, seed)
     if strategy == "two_way":
         return Splits(train=train, val=None, test=test)
-    train, val = _cut(train, labels, names, VAL_SHARE_OF_TRAIN, seed + 1)
+    train, val = _cut(train, labels, groups, VAL_SHARE_OF_TRAIN, seed + 1)
     return Splits(train=train, val=val, test=test)
 
 
