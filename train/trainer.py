@@ -228,6 +228,7 @@ class LayerAwareContrastiveTrainer(ContrastiveTrainer[LayerAwareContrastiveTrain
 
     takes_layers = True
     config_type = LayerAwareContrastiveTrainerConfig
+    config: LayerAwareContrastiveTrainerConfig
     layer_statistics: LayerStatistics | None = None
 
     def prepare(self, train_source: KViewSource) -> None:

@@ -36,8 +36,8 @@ class Report:
 
     def put(self, axis: str, name: str, size: object) -> None:
         """Puts one size on the table of axes; what a symbolic one is called, where it is none."""
-        known: object = size if isinstance(size, int | tuple) else str(size)
-        self.axes.setdefault(axis + self._scope, {})[name] = known
+        known = isinstance(size, int | tuple)
+        self.axes.setdefault(axis + self._scope, {})[name] = size if known else str(size)
 
     def see(self, name: str, expected: str, value: object) -> None:
         """Remembers what is asked of a value that is read next, and what came."""
