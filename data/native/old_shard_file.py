@@ -33,7 +33,7 @@ class OldShardFile:
     def write(self, row: int, stored: np.ndarray) -> None:
         # a file that is not aside any more has been put in place, and is no longer written to
         if self._file is None or not self._aside.exists():
-            self._file = None
+            self.close()
             self._file = self._copy(row)
         self._file.write(stored, self._schema.row_offset(row))
 
@@ -59,11 +59,15 @@ class OldShardFile:
         Raises:
             StoreError: they are not all there.
         """
-        copy, size = self._folder.open(self._key + ASIDE, empty=True), self._schema.row_offset(row)
-        if size:
-            path = self._folder.root / self._key
-            if path.stat().st_size < size:
-                raise StoreError(f"{path} is truncated: committed bytes are gone")
-            shutil.copyfile(path, self._aside)
-            copy.cut(size)
+        path, size = self._folder.root / self._key, self._schema.row_offset(row)
+        if size and path.stat().st_size < size:
+            raise StoreError(f"{path} is truncated: committed bytes are gone")
+        copy = self._folder.open(self._key + ASIDE, empty=True)
+        try:
+            if size:
+                shutil.copyfile(path, self._aside)
+                copy.cut(size)
+        except BaseException:
+            copy.close()
+            raise
         return copy

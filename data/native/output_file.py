@@ -8,7 +8,7 @@ import numpy as np
 
 
 class OutputFile:
-    """A file being written; closed like a file, or left to the garbage collector.
+    """A file being written; has to be closed.
 
     A symbolic link is not followed: it would lead out of the store.
 
@@ -21,7 +21,6 @@ class OutputFile:
     def __init__(self, path: Path, *, empty: bool, durable: bool) -> None:
         flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if empty else 0)
         flags |= getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
-        self._fd = -1
         self._durable = durable
         self._fd = os.open(path, flags, 0o666)
 
@@ -31,12 +30,9 @@ class OutputFile:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __del__(self) -> None:
-        self.close()
-
     def write(self, data: bytes | np.ndarray, at: int) -> None:
         """Writes bytes at a place, whatever is there."""
-        left = memoryview(data).cast("B")
+        left = memoryview(data if isinstance(data, bytes) else data.data).cast("B")
         while len(left):
             os.lseek(self._fd, at, os.SEEK_SET)
             done = os.write(self._fd, left)

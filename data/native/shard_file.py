@@ -57,8 +57,12 @@ class ShardFile:
         if kept:
             self._require_committed(folder, index[:kept].tobytes())
         self._file = folder.open(key, empty=not kept)
-        self._file.cut(schema.row_offset(row))
-        self._file.write(index[kept:], index[:kept].nbytes)
+        try:
+            self._file.cut(schema.row_offset(row))
+            self._file.write(index[kept:], index[:kept].nbytes)
+        except BaseException:
+            self._file.close()
+            raise
 
     def write(self, row: int, stored: np.ndarray) -> None:
         self._file.write(stored, self._schema.row_offset(row))

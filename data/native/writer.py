@@ -62,8 +62,7 @@ class ActivationWriter:
             row: RowValues(**{name: column[row] for name, column in columns.items()})
             for row in range(start, schema.rows)
         }
-        self._keys: dict[str, None] = dict.fromkeys(columns["hashkey"])
-        """The rows appended, in order: putting a key in is what appends its row."""
+        self._keys = dict.fromkeys(columns["hashkey"])  # of the rows appended, in order
 
     @classmethod
     def create(
@@ -214,6 +213,8 @@ class ActivationWriter:
             self.commit()
         with self._writing():
             if self._shard is None or self._shard.number != row // self._schema.shard_rows:
+                if self._shard is not None:
+                    self._shard.close()
                 kind = ShardFile if self._schema.index_location == "start" else OldShardFile
                 self._shard = kind(self._folder, self._schema, row)
             self._shard.write(row, self._stored)
@@ -273,18 +274,18 @@ class ActivationWriter:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
+        root = self._folder.root
         if not self._lock.held:
             raise StoreError(
-                f"{self._folder.root}: the writer is closed, or another process opened it; "
-                "resume the store"
+                f"{root}: the writer is closed, or another process's; resume the store"
             )
         if self._failure is not None:
             raise StoreError(
-                f"{self._folder.root}: the writer failed before ({self._failure}); "
-                f"{self.rows} committed rows are safe, resume the store to go on"
+                f"{root}: the writer failed before ({self._failure}); {self.rows} committed rows "
+                "are safe, resume the store to go on"
             )
         try:
-            with clear_errors(self._folder.root, self.rows):
+            with clear_errors(root, self.rows):
                 yield
         except OSError as error:
             self._failure = error

@@ -1,12 +1,17 @@
 """Rows that are a function of their number; as a program, it appends them until it is killed."""
 
+import functools
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kview.data import ActivationWriter
+from kview.data import ActivationStore, ActivationWriter
+
+SIZES: dict[str, Any] = {"layers": [0, 3, 7], "hidden_size": 5, "max_tokens": 4, "model": "m"}
+"""Of the stores that these rows fit."""
 
 
 def row_values(row: int) -> tuple[np.ndarray, dict[str, Any]]:
@@ -24,6 +29,39 @@ def row_values(row: int) -> tuple[np.ndarray, dict[str, Any]]:
     }
 
 
+@functools.cache
+def stored_row(row: int) -> tuple[bytes, tuple[Any, ...]]:
+    """What a store holds of a row: the bytes (3, 4, 5) of its activations, and the rest."""
+    activations, values = row_values(row)
+    kept = min(values["token_count"], 4)
+    block = np.zeros((3, 4, 5), "f2")
+    block[:, :kept] = activations[:, :kept]
+    names = ("hashkey", "token_count", "input_length", "halu", "group", "prompt", "response")
+    return block.tobytes(), tuple({**values, "token_count": kept}[name] for name in names)
+
+
+def require_rows(store: ActivationStore, rows: Sequence[int]) -> None:
+    """The store must hold exactly these rows, in order, each with its own values under its key."""
+    assert store.hashkeys == [row_values(row)[1]["hashkey"] for row in rows]
+    if not rows:
+        return
+    blocks = store.read(np.arange(len(rows)), np.tile(np.arange(3), (len(rows), 1)))
+    assert store.groups is not None
+    texts = store.texts()
+    columns = (
+        store.hashkeys,
+        store.token_counts.tolist(),
+        store.input_lengths.tolist(),
+        store.halu.tolist(),
+        store.groups,
+        [texts[key].prompt for key in store.hashkeys],
+        [texts[key].response for key in store.hashkeys],
+    )
+    found = zip((block.tobytes() for block in blocks), zip(*columns, strict=True), strict=True)
+    assert list(found) == [stored_row(row) for row in rows]
+    assert len(texts) == len(rows)
+
+
 def append_rows(writer: ActivationWriter, rows: int) -> None:
     """Appends rows until the writer has so many."""
     for row in range(len(writer), rows):
@@ -33,13 +71,5 @@ def append_rows(writer: ActivationWriter, rows: int) -> None:
 
 if __name__ == "__main__":
     print("ready", flush=True)
-    with ActivationWriter.create(
-        Path(sys.argv[1]),
-        layers=[0, 3, 7],
-        hidden_size=5,
-        max_tokens=4,
-        model="m",
-        shard_rows=4,
-        durable=False,
-    ) as writer:
+    with ActivationWriter.create(Path(sys.argv[1]), **SIZES, shard_rows=4, durable=False) as writer:
         append_rows(writer, int(sys.argv[2]))
