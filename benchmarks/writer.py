@@ -1,5 +1,7 @@
 """Appending rows to a native store, against a plain write of the same bytes and zarr-python.
 
+Then what committing row by row hands to the system, and how such a store is read.
+
     python benchmarks/writer.py [--folder DIR] [--rows 128] [--rounds 5]
 
 Prints a JSON line per row, of rounds that take turns; exits 1 where one is short. Waiting for the
@@ -19,7 +21,7 @@ import numpy as np
 import zarr
 import zarr.codecs
 
-from kview.data import ActivationWriter
+from kview.data import ActivationStore, ActivationWriter
 from rows import show
 
 L, T, H = 16, 64, 2048
@@ -51,6 +53,80 @@ def ours(path: Path, rows: np.ndarray, count: int, durable: bool) -> None:
             writer.append(
                 rows[row % len(rows)], token_count=T, input_length=1, hashkey=f"row {row}"
             )
+
+
+def row_by_row(path: Path, rows: np.ndarray, count: int) -> float:
+    """Commits every row on its own; the bytes handed to the system."""
+    before = handed_over()
+    with ActivationWriter.create(
+        path,
+        layers=range(rows.shape[1]),
+        hidden_size=rows.shape[3],
+        max_tokens=rows.shape[2],
+        model="m",
+        durable=False,
+    ) as writer:
+        for row in range(count):
+            writer.append(
+                rows[row % len(rows)],
+                token_count=rows.shape[2],
+                input_length=1,
+                hashkey=f"{row:064x}",
+                group=f"group {row // 2}",
+            )
+            writer.commit()
+    return handed_over() - before
+
+
+def handed_over() -> int:
+    """Bytes that this process has handed to the system to write (Linux)."""
+    return int(Path("/proc/self/io").read_text().partition("wchar: ")[2].split()[0])
+
+
+def bench_commits(folder: Path, rows: np.ndarray, count: int, rounds: int) -> bool:
+    """The bytes of commits of small rows and of large ones, and reading the large ones."""
+    small = np.ascontiguousarray(np.tile(rows, (1, 3, 1, 1))[:, :33, :12, :128])
+    met = True
+    for name, block, number in (("small", small, 4 * count), ("large", rows, count)):
+        written = row_by_row(folder / name, block, number)
+        met &= show(
+            "bytes written, a commit per row",
+            size=f"{number} rows of {block[0].nbytes / 2**10:.0f} KiB",
+            against="the rows",
+            unit="MB",
+            ours=[written / 1e6],
+            theirs=[number * block[0].nbytes / 1e6],
+            compare="times as much",
+            reach=2,
+        )
+    store = ActivationStore.open(folder / "large")
+    plain = np.lib.format.open_memmap(folder / "a.npy", "w+", np.float16, (count, L, T, H))
+    for row in range(count):
+        plain[row] = rows[row % len(rows)]
+        store.read([row], np.arange(L)[None])  # a checksum is compared when a chunk is first read
+    plain = np.load(folder / "a.npy", mmap_mode="r")
+    rng = np.random.default_rng(1)
+    times: dict[str, list[float]] = {"memmap": [], "kview": []}
+    for turn in range(rounds + 1):
+        wanted = [
+            (rng.choice(count, 32), np.argsort(rng.random((32, L)), axis=1)[:, :4])
+            for _ in range(20)
+        ]
+        for name in times:
+            start = time.perf_counter()
+            for at, layers in wanted:
+                store.read(at, layers) if name == "kview" else plain[at[:, None], layers]
+            if turn:
+                times[name].append((time.perf_counter() - start) / 20 * 1e3)
+    return met & show(
+        "batch from a store with a commit per row",
+        size=f"B=32 K=4 T={T} H={H}",
+        against="numpy memmap gather",
+        unit="ms",
+        ours=times["kview"],
+        theirs=times["memmap"],
+        reach=0.9,
+    )
 
 
 def zarr_python(path: Path, rows: np.ndarray, count: int, durable: bool) -> None:
@@ -117,6 +193,7 @@ def main() -> int:
                     theirs=found[peer],
                     reach=reach,
                 )
+        met &= bench_commits(Path(name), rows, arguments.rows, arguments.rounds)
     return 0 if met else 1
 
 

@@ -139,7 +139,8 @@ def clear_errors(root: Path, rows: int = 0) -> Iterator[None]:
         raise
     except OSError as error:
         full = error.errno in _FULL
-        room = f" ({shutil.disk_usage(root).free / 2**20:.0f} MiB free)" if full else ""
+        free = shutil.disk_usage(root).free if full and root.exists() else None
+        room = "" if free is None else f" ({free / 2**20:.0f} MiB free)"
         safe = f"; {rows} committed rows are safe" if rows else ""
         way_out = "; make room and resume the store" if full else ""
         raise StoreError(

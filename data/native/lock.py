@@ -11,7 +11,7 @@ from ...contracts import StoreError
 
 
 class StoreLock:
-    """Holds a store for one writer, until it is released or nobody has the lock any more.
+    """Holds a store for one writer, until it is closed or nobody has the lock any more.
 
     A process forked from this one does not hold it. Windows has no such locks and goes without.
 
@@ -31,7 +31,7 @@ class StoreLock:
         self.held = True
         _LOCKS.add(self)
 
-    def release(self) -> None:
+    def close(self) -> None:
         """Lets the next writer have the store."""
         fd, self._fd, self.held = self._fd, None, False
         if fd is not None:
@@ -39,7 +39,7 @@ class StoreLock:
 
     def __del__(self) -> None:
         if self.held:
-            self.release()
+            self.close()
 
 
 _LOCKS: weakref.WeakSet[StoreLock] = weakref.WeakSet()
@@ -56,7 +56,7 @@ def locked_if_it_works(root: Path) -> Iterator[StoreLock]:
     try:
         yield lock
     except BaseException:
-        lock.release()
+        lock.close()
         raise
 
 
@@ -79,7 +79,7 @@ def _lock(root: Path) -> int:
 
 def _let_go() -> None:
     for lock in list(_LOCKS):
-        lock.release()
+        lock.close()
 
 
 if hasattr(os, "register_at_fork"):

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -258,15 +258,10 @@ class ActivationWriter:
         """
         if not self._lock.held:
             return
-        try:
+        shard = nullcontext() if self._shard is None else closing(self._shard)
+        with clear_errors(self._folder.root, self.rows), closing(self._lock), shard:
             if self._failure is None:
                 self.commit()
-        finally:
-            try:
-                if self._shard is not None:
-                    self._shard.close()
-            finally:
-                self._lock.release()
 
     @property
     def _grouped(self) -> bool:

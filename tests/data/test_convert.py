@@ -3,6 +3,7 @@
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -93,12 +94,42 @@ def test_it_goes_on_where_it_stopped(
     assert files["dst"] == files["whole"]
 
 
-def test_another_store_is_not_gone_on_with(source: Path, tmp_path: Path) -> None:
-    with ActivationWriter.create(
-        tmp_path / "dst", layers=[0, 1, 2], hidden_size=2, max_tokens=4, model="tiny"
-    ) as writer:
+THERE: dict[str, Any] = {"layers": [0, 1, 2], "hidden_size": 2, "max_tokens": 4, "model": "tiny"}
+"""How `source` becomes a store."""
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": "other"}, "was begun with model='other', not 'tiny'"),
+        ({"layers": [0, 1, 3]}, r"layers=\(0, 1, 3\), not \(0, 1, 2\)"),
+        ({"hidden_size": 3}, "hidden_size=3, not 2"),
+        ({"max_tokens": 5}, "max_tokens=5, not 4"),
+        ({"dtype": "float32"}, "dtype='float32', not 'float16'"),
+    ],
+)
+def test_a_store_of_another_kind_is_not_gone_on_with(
+    source: Path, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    ActivationWriter.create(tmp_path / "dst", **{**THERE, **change}).close()
+    for _ in range(2):
+        with pytest.raises(StoreError, match=message):
+            convert_store(source, tmp_path / "dst")
+    assert len(ActivationStore.open(tmp_path / "dst")) == 0
+
+
+def test_other_rows_are_not_gone_on_with(source: Path, tmp_path: Path) -> None:
+    with ActivationWriter.create(tmp_path / "dst", **THERE) as writer:
         writer.append(np.ones((3, 1, 2), "f2"), token_count=1, input_length=0, hashkey="mine")
     with pytest.raises(StoreError, match=r"holds rows that .* does not begin with"):
+        convert_store(source, tmp_path / "dst")
+
+
+def test_rows_that_were_converted_with_other_groups_are_noticed(
+    source: Path, tmp_path: Path
+) -> None:
+    convert_store(source, tmp_path / "dst", group_by="question")
+    with pytest.raises(StoreError, match="its groups are not those of"):
         convert_store(source, tmp_path / "dst")
 
 

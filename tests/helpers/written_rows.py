@@ -12,6 +12,8 @@ from kview.data import ActivationStore, ActivationWriter
 
 SIZES: dict[str, Any] = {"layers": [0, 3, 7], "hidden_size": 5, "max_tokens": 4, "model": "m"}
 """Of the stores that these rows fit."""
+STORED = ("hashkey", "token_count", "input_length", "halu", "group", "prompt", "response")
+"""What a store holds of a row besides its activations."""
 
 
 def row_values(row: int) -> tuple[np.ndarray, dict[str, Any]]:
@@ -36,8 +38,7 @@ def stored_row(row: int) -> tuple[bytes, tuple[Any, ...]]:
     kept = min(values["token_count"], 4)
     block = np.zeros((3, 4, 5), "f2")
     block[:, :kept] = activations[:, :kept]
-    names = ("hashkey", "token_count", "input_length", "halu", "group", "prompt", "response")
-    return block.tobytes(), tuple({**values, "token_count": kept}[name] for name in names)
+    return block.tobytes(), tuple({**values, "token_count": kept}[name] for name in STORED)
 
 
 def require_rows(store: ActivationStore, rows: Sequence[int]) -> None:

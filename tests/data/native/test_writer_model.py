@@ -107,7 +107,7 @@ class WriterMachine(RuleBasedStateMachine):
         if self.writer is not None:
             if self.writer._shard is not None:
                 self.writer._shard.close()
-            self.writer._lock.release()
+            self.writer._lock.close()
             self.writer = None
 
     def append_next(self, writer: ActivationWriter) -> None:

@@ -1,0 +1,110 @@
+"""Ctrl-C at any moment: in a loop that is run again, and in a block that it leaves."""
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+import numpy as np
+import pytest
+
+from helpers.written_rows import SIZES, require_rows, row_values
+from kview.data import ActivationStore, ActivationWriter, verify_store
+
+ROWS = 24
+
+pytestmark = pytest.mark.filterwarnings(
+    # Python drops an interrupt that falls into a finalizer, and says so
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+
+
+def interrupted(action: Callable[[], object], seconds: float) -> bool:
+    """Whether an action was interrupted by the one interrupt that comes after some seconds."""
+    armed = True
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if armed:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        try:
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+            action()
+        finally:
+            armed = False
+    except KeyboardInterrupt:
+        return True
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    return False
+
+
+def append_missing(writer: ActivationWriter, returned: list[int] | None = None) -> None:
+    """The cell of a notebook: appends the rows that the writer does not have."""
+    for row in range(ROWS):
+        activations, values = row_values(row)
+        if values["hashkey"] not in writer:
+            writer.append(activations, **values)
+            if returned is not None:
+                returned.append(row)
+
+
+def loops_that_go_on(folder: Path, interrupts: int) -> None:
+    """Interrupts a loop, and runs it again with the same writer until it is through."""
+    rng = np.random.default_rng(0)
+    fell = store = 0
+    while fell < interrupts:
+        store += 1
+        path = folder / f"{store}.zarr"
+        writer = ActivationWriter.create(path, **SIZES, shard_rows=8, durable=False)
+        while interrupted(lambda w=writer: append_missing(w), rng.exponential(0.005)):
+            fell += 1
+            require_rows(ActivationStore.open(path), range(writer.rows))
+        assert len(writer) == ROWS
+        while interrupted(writer.commit, rng.exponential(0.002)):
+            fell += 1
+        writer.close()
+        require_rows(ActivationStore.open(path), range(ROWS))
+        assert verify_store(path) == []
+
+
+def blocks_that_are_left(folder: Path, interrupts: int) -> None:
+    """Interrupts a block, looks what is left, and writes the rest."""
+    rng = np.random.default_rng(1)
+    fell = store = 0
+    rows_left = set()
+    while fell < interrupts:
+        store += 1
+        path = folder / f"{store}.zarr"
+        returned: list[int] = []
+
+        def block(path: Path = path, returned: list[int] = returned) -> None:
+            with ActivationWriter.create(path, **SIZES, shard_rows=8, durable=False) as writer:
+                append_missing(writer, returned)
+
+        fell += interrupted(block, rng.uniform(0, 0.03))
+        if not (path / "zarr.json").exists():
+            assert not returned
+            ActivationWriter.create(path, **SIZES, shard_rows=8, durable=False).close()
+        rows = len(ActivationStore.open(path))
+        rows_left.add(rows)
+        assert rows <= len(returned) + 1  # the last may have been appended and not yet noted down
+        assert rows >= len(returned) // 8 * 8 - 8  # what needed another file was committed before
+        require_rows(ActivationStore.open(path), range(rows))
+        with ActivationWriter.resume(path, durable=False) as writer:
+            assert len(writer) == rows
+            append_missing(writer)
+        require_rows(ActivationStore.open(path), range(ROWS))
+        assert verify_store(path) == []
+    assert len(rows_left) > 3, f"the interrupts did not fall at different moments: {rows_left}"
+
+
+def test_a_loop_that_is_interrupted_goes_on(tmp_path: Path) -> None:
+    loops_that_go_on(tmp_path, 200)
+
+
+def test_a_block_that_is_interrupted_leaves_whole_rows(tmp_path: Path) -> None:
+    blocks_that_are_left(tmp_path, 200)
