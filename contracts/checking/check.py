@@ -1,6 +1,6 @@
 """How a contract is checked: a fast answer first, and a report where it is no."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from functools import cache, partial
 from operator import attrgetter
@@ -57,7 +57,7 @@ def explain(report: Report, contract: Ruled, level: Level, prefix: str = "") -> 
     malformed = read_all(report, hints, values, level, prefix)
     for name in (n for n in hints if n not in values):  # made without `__init__`
         report.add((prefix + name,), "missing", hints[name].expected, "no value")
-    sound = {n: v for n, v in values.items() if prefix + n not in malformed}
+    sound = {n: v for n, v in values.items() if n not in malformed}
     _read_devices(report, sound, prefix)
     for name, value in list(sound.items()):
         if not all(map(is_dense, tensors_in(value))):
@@ -93,7 +93,9 @@ def read_all(
         for name, value in values.items():
             hint, path = hints[name], prefix + name
             report.attempt(path, hint.expected, partial(hint.explain, report, path, value, nested))
-    return {n for v in report.violations[before:] for f in v.fields for n in _path(f)}
+    wrong = [f"{field}." for v in report.violations[before:] for field in v.fields]
+    starts = {name: (f"{prefix}{name}.", f"{prefix}{name}[") for name in values}
+    return {name for name, start in starts.items() if any(f.startswith(start) for f in wrong)}
 
 
 def tensors_in(value: Any) -> list[Tensor]:
@@ -137,15 +139,12 @@ def _can_run(rule: Rule, contract: Ruled, level: Level) -> bool:
     return not rule.reads_values or _are_readable(tensors, level)
 
 
-def _are_readable(tensors: Iterable[Tensor], level: Level) -> bool:
+def _are_readable(tensors: Sequence[Tensor], level: Level) -> bool:
     """Whether values may be looked at: below `full` not where that would wait for a device."""
-    return all((level == "full" or x.device.type == "cpu") and _has_values(x) for x in tensors)
-
-
-def _has_values(x: Tensor) -> bool:
-    """Not so on the meta device, under FakeTensorMode and inside of `torch.func.vmap`."""
-    address = outcome(x.data_ptr)
-    return not isinstance(address, Exception) and (address != 0 or x.numel() == 0)
+    if level != "full" and any(x.device.type != "cpu" for x in tensors):
+        return False
+    # no values on the meta device, under FakeTensorMode and inside of `torch.func.vmap`
+    return outcome(lambda: all(x.data_ptr() or not x.numel() for x in tensors)) is True
 
 
 def _read_devices(report: Report, values: Mapping[str, Any], prefix: str) -> None:
@@ -157,11 +156,3 @@ def _read_devices(report: Report, values: Mapping[str, Any], prefix: str) -> Non
         names = tuple(prefix + n for n, v in values.items() if tensors_in(v))
         got = "; ".join(f"{', '.join(where)} on {device}" for device, where in found.items())
         report.add(names, "device", "one device for all tensors", got)
-
-
-def _path(field: str) -> Iterator[str]:
-    """`logprobs.mask` and `logprobs`; `hashkey[3]` and `hashkey`."""
-    yield field
-    for at, letter in enumerate(field):
-        if letter in ".[":
-            yield field[:at]
