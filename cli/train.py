@@ -1,4 +1,4 @@
-"""`kview train`: a store in, a run folder out."""
+"""`kview train`: a store in, a run folder out; its flags are `settings` and the trainer config."""
 
 import dataclasses
 import json

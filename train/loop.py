@@ -14,7 +14,7 @@ from ..contracts.protocols import steps_per_epoch
 from ..eval import ContrastiveLoss, evaluate
 from .config import ContrastiveTrainerConfig, Monitor
 from .fabric import launch
-from .monitor import badness, monitored
+from .monitor import badness, monitored, out_of_patience
 from .progress import Progress
 from .results import EpochMetrics, FitResult, RunningSums, StepOutput
 from .run.folder import RunFolder
@@ -122,7 +122,9 @@ class Loop:
             self.history = self.recorder.history()
         self.training_step = self.step.through(self.module, self.train_source.layer_ids)
         with self.progress:
-            while self.at.epoch < config.max_epochs and not self._is_out_of_patience():
+            while self.at.epoch < config.max_epochs and not out_of_patience(
+                config, self.at.epoch, self.at.best_epoch
+            ):
                 self._epoch()
         for logger in self.fabric.loggers:
             logger.finalize("success")
@@ -244,10 +246,6 @@ class Loop:
         if improved:
             self.at.best_loss, self.at.best_epoch = value, metrics.epoch
         return improved
-
-    def _is_out_of_patience(self) -> bool:
-        patience = self.config.early_stopping_patience
-        return patience is not None and self.at.epoch - 1 - self.at.best_epoch >= patience
 
 
 def _require_agreement(config: ContrastiveTrainerConfig, source: KViewSource) -> None:

@@ -1,4 +1,4 @@
-"""Which metric says how good an epoch is."""
+"""Early stopping and the best epoch: which metric says how good an epoch is."""
 
 from ..contracts import ConfigError, KViewSource
 from .config import ContrastiveTrainerConfig, Monitor
@@ -34,3 +34,15 @@ def badness(metrics: EpochMetrics, monitor: Monitor) -> float:
             "sample; monitor another metric"
         )
     return value if monitor.endswith("_loss") else -value
+
+
+def out_of_patience(config: ContrastiveTrainerConfig, epochs_done: int, best_epoch: int) -> bool:
+    """Whether the monitored metric has not improved for `early_stopping_patience` epochs.
+
+    Args:
+        config: the settings.
+        epochs_done: epochs behind.
+        best_epoch: the best of them, from 0; -1 before the first.
+    """
+    patience = config.early_stopping_patience
+    return patience is not None and epochs_done - 1 - best_epoch >= patience

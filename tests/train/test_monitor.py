@@ -5,7 +5,7 @@ import pytest
 from helpers.sources import MemorySource
 from kview.contracts import ConfigError
 from kview.train import ContrastiveTrainerConfig, EpochMetrics
-from kview.train.monitor import badness, monitored
+from kview.train.monitor import badness, monitored, out_of_patience
 
 METRICS = EpochMetrics(
     epoch=3,
@@ -45,3 +45,12 @@ def test_less_is_better_for_a_loss_and_more_for_the_rest():
 def test_a_metric_without_a_value_is_refused():
     with pytest.raises(ConfigError, match="val_intra_inter_margin has no value in epoch 3"):
         badness(METRICS, "val_intra_inter_margin")
+
+
+def test_patience_is_counted_from_the_best_epoch():
+    patient = ContrastiveTrainerConfig(early_stopping_patience=2)
+    assert [out_of_patience(patient, done, best_epoch=1) for done in (2, 3, 4, 5)] == [
+        *(False, False),
+        *(True, True),
+    ]
+    assert not out_of_patience(ContrastiveTrainerConfig(), epochs_done=99, best_epoch=0)
