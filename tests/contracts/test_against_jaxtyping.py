@@ -1,7 +1,7 @@
 """Shapes and dtypes: our fast check, our report and `@jaxtyped(typechecker=beartype)` agree."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import make_dataclass
 from typing import Any
 
 import jaxtyping
@@ -14,34 +14,30 @@ from torch import Tensor
 
 from kview.contracts import Contract, ContractError, boundary
 
-
-@jaxtyped(typechecker=beartype)
-@dataclass(frozen=True, kw_only=True)
-class Theirs:
-    x: Float[Tensor, "B K H"]
-    index: Int[Tensor, "B K"] | None
-    label: Float[Tensor, " B"] | Bool[Tensor, " B"] | Int[Tensor, ""]
-    tail: Shaped[Tensor, "... H"]
-    lead: Float[Tensor, " B *rest"]
-    other: Float[Tensor, "*rest K"]
-    fixed: Float[Tensor, "2 _"]
-    name: str | None
-    sizes: tuple[int, Float[Tensor, " H"]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class Ours(Contract):
-    x: Float[Tensor, "B K H"]
-    index: Int[Tensor, "B K"] | None
-    label: Float[Tensor, " B"] | Bool[Tensor, " B"] | Int[Tensor, ""]
-    tail: Shaped[Tensor, "... H"]
-    lead: Float[Tensor, " B *rest"]
-    other: Float[Tensor, "*rest K"]
-    fixed: Float[Tensor, "2 _"]
-    name: str | None
-    sizes: tuple[int, Float[Tensor, " H"]]
-
-
+FIELDS: dict[str, Any] = {
+    "x": Float[Tensor, "B K H"],
+    "index": Int[Tensor, "B K"] | None,
+    "label": Float[Tensor, " B"] | Bool[Tensor, " B"] | Int[Tensor, ""],
+    "tail": Shaped[Tensor, "... H"],
+    "lead": Float[Tensor, " B *rest"],
+    "other": Float[Tensor, "*rest K"],
+    "fixed": Float[Tensor, "2 _"],
+    "name": str | None,
+    "sizes": tuple[int, Float[Tensor, " H"]],
+}
+Theirs = jaxtyped(typechecker=beartype)(
+    make_dataclass("Theirs", FIELDS.items(), frozen=True, kw_only=True)
+)
+Ours = make_dataclass(
+    "Ours",
+    FIELDS.items(),
+    bases=(Contract,),
+    frozen=True,
+    slots=True,
+    kw_only=True,
+    eq=False,
+    repr=False,
+)
 DTYPES = [torch.float32, torch.bfloat16, torch.float16, torch.int64, torch.int8, torch.bool]
 DTYPES += [torch.uint8, torch.complex64]
 ANY_TENSOR = st.builds(

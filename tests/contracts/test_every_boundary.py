@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.paths import ROOMS
 from kview.contracts import (
     Contract,
     ContractError,
@@ -29,8 +30,6 @@ from kview.contracts.strategies import (
     kview_batches,
     kview_items,
 )
-
-ROOMS = ("contracts", "data", "eval", "train", "cli")
 
 Spoilt = tuple[str, Contract]
 """The field that has to be named, and a contract that was built with the checks off."""
