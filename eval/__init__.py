@@ -6,11 +6,12 @@ from .cosine_evaluator import CosineEvaluator, CosineReport, CosineStatistics
 from .detection.comparison import Difference
 from .detection.detectors import CosineDetector, KNNDetector, MahalanobisDetector
 from .detection.evaluate import default_detectors, evaluate_detection
+from .detection.intervals import Estimate
 from .detection.neighbours import ChosenK, choose_k
 from .detection.outputs import evaluation_json, write_evaluation
 from .detection.reference import Reference, reference_set
 from .detection.results import DetectionEvaluation, Scored, ScoredLayer
-from .detection.scoring import DetectionMetrics, Estimate, NoMetrics
+from .detection.scoring import DetectionMetrics, NoMetrics
 from .embedding import embed, evenly_spaced
 from .evaluate import evaluate
 from .evaluator import (

@@ -7,17 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .held_out import HeldOut, probabilities
-from .scoring import (
-    DetectionMetrics,
-    Estimate,
-    NoMetrics,
-    Resamples,
-    detection_metrics,
-    estimate,
-    no_metrics_reason,
-    resamples,
-    weighted_metrics,
-)
+from .intervals import Estimate, Resamples, estimate, no_metrics_reason, resamples
+from .scoring import DetectionMetrics, NoMetrics, detection_metrics, weighted_metrics
 
 Scores = Mapping[str, NDArray[np.floating]]
 """Each scorer's scores, (n,), by name."""

@@ -5,8 +5,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from .intervals import Estimate
 from .results import DetectionEvaluation, ScoredLayer
-from .scoring import DetectionMetrics, Estimate, NoMetrics
+from .scoring import DetectionMetrics, NoMetrics
 
 _METRICS = ("auroc", "average_precision", "fpr95", "calibration_error")
 

@@ -1,40 +1,16 @@
-"""Metrics of scores against labels, each with a bootstrap interval.
+"""Metrics of scores against labels, each with an interval."""
 
-Every metric is a function of the samples' weights: 1 each for its value, the counts of a resample
-for a bootstrap replicate. So one formula serves both, for all replicates at once.
-"""
-
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...contracts import ConfigError, LabelError
+from .intervals import Estimate, Resamples, estimate, require_both, with_ones
 
-Interval = tuple[float, float]
-"""The bounds of a 95 % bootstrap interval."""
-
-Resamples = NDArray[np.float64]
-"""How often each bootstrap resample holds each sample, (R, n); every one has both classes."""
-
-_LEVEL = (2.5, 97.5)
 _BINS = 10
 _TILE = 1 << 22
 """Weights held at once: 32 MiB."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
-    """The value of a metric, and how sure it is.
-
-    Attributes:
-        value: over all labelled samples.
-        interval: the 2.5th and 97.5th percentile over resamples; None without resamples.
-    """
-
-    value: float
-    interval: Interval | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,55 +44,6 @@ class NoMetrics:
     """
 
     reason: str
-
-
-def no_metrics_reason(labels: NDArray[np.integer]) -> str | None:
-    """Why labels (1, 0, -1) allow no metrics; None where they do."""
-    positive, negative = int((labels == 1).sum()), int((labels == 0).sum())
-    if positive and negative:
-        return None
-    if not positive and not negative:
-        return f"none of the {len(labels)} samples is labelled"
-    only = "hallucinated" if positive else "not hallucinated"
-    return f"all {positive + negative} labelled samples are {only}; metrics need both classes"
-
-
-def resamples(
-    labels: NDArray[np.integer],
-    *,
-    groups: Sequence[str] | None = None,
-    count: int = 1000,
-    seed: int = 0,
-) -> Resamples:
-    """Draws resamples with replacement, of whole groups where there are any.
-
-    A resample that misses a class has no metrics and is left out.
-
-    Args:
-        labels: 1 or 0, (n,), both occurring.
-        groups: the samples' groups, which stay together; None where each is its own.
-        count: resamples to draw, R.
-        seed: of the draws.
-
-    Raises:
-        ConfigError: there is not one group per sample, or no resample has both classes.
-    """
-    _require_both(labels)
-    n = len(labels)
-    if groups is not None and len(groups) != n:
-        raise ConfigError(f"{len(groups)} groups for {n} samples; give one per sample")
-    members = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
-    n_groups = int(members.max()) + 1
-    random = np.random.default_rng(seed)
-    drawn = random.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=count)
-    weights = drawn[:, members].astype(np.float64)
-    both = (weights @ (labels == 1) > 0) & (weights @ (labels == 0) > 0)
-    if count and not both.any():
-        raise ConfigError(
-            f"none of {count} resamples of {n_groups} groups has both classes; an interval needs "
-            "more groups"
-        )
-    return weights[both]
 
 
 def detection_metrics(
@@ -167,7 +94,7 @@ def calibration_error(
     bins = min(_BINS, len(order))
     starts = np.linspace(0, len(order), bins, endpoint=False).astype(np.intp)
 
-    weights = _with_ones(draws)
+    weights = with_ones(draws)
     gaps = np.add.reduceat(weights[:, order] * surplus, starts, axis=1)  # (1 + R, bins)
     error = np.abs(gaps).sum(axis=1) / weights.sum(axis=1)
     if len(draws):
@@ -185,7 +112,7 @@ def weighted_metrics(
         LabelError: lengths disagree, or one class is missing.
         ConfigError: a score is not finite.
     """
-    _require_both(labels)
+    require_both(labels)
     if len(scores) != len(labels):
         raise LabelError(f"{len(scores)} scores for {len(labels)} labels; give one per sample")
     if not np.isfinite(scores).all():
@@ -196,7 +123,7 @@ def weighted_metrics(
     descending = scores[order]
     ends = np.flatnonzero(np.append(descending[1:] != descending[:-1], True))  # ties share a point
     positive = labels[order] == 1
-    weights = _with_ones(draws)
+    weights = with_ones(draws)
     pieces = np.array_split(weights, max(1, -(-weights.size // _TILE)))
     parts = [_curve_metrics(piece[:, order], positive, ends) for piece in pieces]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -218,24 +145,3 @@ def _curve_metrics(
         "average_precision": (risen * precision).sum(axis=1),
         "fpr95": np.take_along_axis(fpr, reached[:, None], axis=1)[:, 0],
     }
-
-
-def estimate(values: NDArray[np.float64]) -> Estimate:
-    """A value and the interval of its replicates, out of both: (1 + R,)."""
-    interval = None
-    if len(values) > 1:
-        low, high = np.percentile(values[1:], _LEVEL)
-        interval = (float(low), float(high))
-    return Estimate(value=float(values[0]), interval=interval)
-
-
-def _with_ones(draws: Resamples) -> NDArray[np.float64]:
-    """The samples as they are, and every resample of them: (1 + R, n)."""
-    return np.vstack([np.ones((1, draws.shape[1])), draws])
-
-
-def _require_both(labels: NDArray[np.integer]) -> None:
-    if not np.isin(labels, (0, 1)).all():
-        raise LabelError("metrics are of labelled samples: pass those whose label is 0 or 1")
-    if reason := no_metrics_reason(labels):
-        raise LabelError(reason)

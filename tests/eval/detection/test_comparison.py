@@ -6,7 +6,8 @@ from sklearn.metrics import roc_auc_score
 
 from kview.eval import DetectionMetrics, NoMetrics
 from kview.eval.detection.comparison import LabelledRows, paired_differences
-from kview.eval.detection.scoring import detection_metrics, resamples
+from kview.eval.detection.intervals import resamples
+from kview.eval.detection.scoring import detection_metrics
 
 
 def drawn(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,8 @@ import torch
 
 from kview.contracts import EmbeddingBatch
 from kview.eval.detection.held_out import held_out_scores, probabilities
-from kview.eval.detection.scoring import calibration_error, resamples
+from kview.eval.detection.intervals import resamples
+from kview.eval.detection.scoring import calibration_error
 
 
 def test_probabilities_follow_the_frequencies():
