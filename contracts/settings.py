@@ -10,6 +10,7 @@ from dataclasses import field, fields
 from difflib import get_close_matches
 from typing import Annotated, Any, TypeVar, cast, dataclass_transform, get_type_hints
 
+import numpy as np
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails
@@ -29,7 +30,8 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 def settings(cls: type[S]) -> type[S]:
     """Makes a frozen, keyword-only dataclass whose fields are checked against their annotations.
 
-    An int will do as a float, and nothing else is converted: a bool is no number and "2" no int.
+    An int will do as a float and a number of numpy's as Python's; nothing else is converted: a bool
+    is no number and "2" no int.
     What annotations cannot say stands in `__post_init__`, which raises a ConfigError itself.
 
     Raises:
@@ -50,7 +52,7 @@ def settings(cls: type[S]) -> type[S]:
     @functools.wraps(build)
     def checked(self: Any, *args: Any, **values: Any) -> None:
         try:
-            build(self, *args, **values)
+            build(self, *args, **{name: _plain(value) for name, value in values.items()})
         except ValidationError as error:
             raise _config_error(made, error) from None
 
@@ -90,6 +92,11 @@ def checked(rule: Any, **setting: Any) -> Any:
     except ValidationError as error:
         rules = [details["msg"].removeprefix("Input ") for details in error.errors()]
         raise ConfigError(f"{name}={value!r} {' or '.join(rules)}") from None
+
+
+def _plain(value: Any) -> Any:
+    """Python's number for one of numpy's."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _config_error(cls: type[Any], error: ValidationError) -> ConfigError:

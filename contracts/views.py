@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -207,29 +207,33 @@ class KViewBatch(Contract):
         Raises:
             ContractError: the batch has no `view_indices`, which an item must have.
         """
-        indices = self.view_indices
-        if indices is None:
-            raise ContractError.of(
-                "KViewBatch.unbatch", "view_indices", "missing", "Int (B, K)", "None"
-            )
-        return [
-            KViewItem(
-                hashkey=self.hashkey[b],
-                halu=self.halu[b],
-                views_activations=self.views_activations[b],
-                view_indices=indices[b],
-                input_length=int(self.input_length[b]),
-                token_mask=None if self.token_mask is None else self.token_mask[b],
-                logprobs=None if self.logprobs is None else _sample(self.logprobs, b),
-                views_repeat=self.views_repeat,
-            )
-            for b in range(len(self))
-        ]
+        return [self._sample(b) for b in range(len(self))]
 
+    def __getitem__(self, name: str | int) -> Any:
+        """A field by its name; or a sample by its place, as in a list of samples.
 
-def _sample(logprobs: ResponseLogprobs, b: int) -> ResponseLogprobs:
-    """Sample b of a batch's log-probabilities."""
-    return logprobs.map_tensors(lambda x: x[b])
+        Raises:
+            KeyError: there is no such field.
+            IndexError: there is no such sample.
+            ContractError: the batch has no `view_indices`, which an item must have.
+        """
+        if not isinstance(name, int):
+            return Contract.__getitem__(self, name)
+        return self._sample(range(len(self))[name])
+
+    def _sample(self, b: int) -> KViewItem:
+        if self.view_indices is None:
+            raise ContractError.of("KViewItem", "view_indices", "missing", "Int (B, K)", "None")
+        return KViewItem(
+            hashkey=self.hashkey[b],
+            halu=self.halu[b],
+            views_activations=self.views_activations[b],
+            view_indices=self.view_indices[b],
+            input_length=int(self.input_length[b]),
+            token_mask=None if self.token_mask is None else self.token_mask[b],
+            logprobs=None if self.logprobs is None else self.logprobs.map_tensors(lambda x: x[b]),
+            views_repeat=self.views_repeat,
+        )
 
 
 @boundary

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch.utils.data._utils.collate import default_collate_fn_map
 
 from ..contracts import KViewBatch, KViewItem, ResponseLogprobs, boundary
 from ..contracts.checking.report import Report
@@ -12,7 +13,8 @@ from ..contracts.checking.report import Report
 def collate_kview(items: Sequence[KViewItem] | KViewBatch) -> KViewBatch:
     """Stacks items to a batch; a batch that has been read whole passes through.
 
-    Labels become float32. Where some items have a token mask, all tokens of the others are real.
+    It is what a DataLoader that is given no `collate_fn` does with items and batches, too. Labels
+    become float32. Where some items have a token mask, all tokens of the others are real.
 
     Args:
         items: at least one, all with the same K, T, H and dtype; or a batch.
@@ -38,6 +40,13 @@ def collate_kview(items: Sequence[KViewItem] | KViewBatch) -> KViewBatch:
         torch.Size([3, 2, 4, 8])
     """
     return checked_batch(items) if isinstance(items, KViewBatch) else stack_items(items)
+
+
+def _by_default(items: Sequence[KViewItem] | KViewBatch, *, collate_fn_map: Any) -> KViewBatch:
+    return collate_kview(items)
+
+
+default_collate_fn_map[KViewItem] = _by_default  # a batch's own first element is an item, too
 
 
 @boundary

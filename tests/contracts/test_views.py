@@ -97,7 +97,7 @@ def test_unbatch_gives_each_sample(batch: KViewBatch) -> None:
 
 
 def test_unbatch_needs_view_indices(batch: KViewBatch) -> None:
-    with pytest.raises(ContractError, match=r"unbatch: view_indices: missing") as error:
+    with pytest.raises(ContractError, match=r"KViewItem: view_indices: missing") as error:
         batch.replace(view_indices=None).unbatch()
     assert error.value.violations[0].fields == ("view_indices",)
 
@@ -204,3 +204,12 @@ def test_replace_checks_the_result(batch: KViewBatch) -> None:
         batch.replace(halu=torch.zeros(4))
     with pytest.raises(ContractError, match=r"halus: unknown key.*did you mean halu\?"):
         batch.replace(halus=torch.zeros(3))
+
+
+def test_a_batch_gives_a_sample_by_its_place(batch: KViewBatch) -> None:
+    items = batch.unbatch()
+    assert [batch[b].equals(items[b]) for b in (0, 1, -1)] == [True] * 3
+    with pytest.raises(IndexError):
+        batch[3]
+    with pytest.raises(ContractError, match="view_indices: missing"):
+        batch.replace(view_indices=None)[0]

@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from kview.contracts import ConfigError, KViewBatch, KViewItem, StoreError, checks, current_level
-from kview.data import ActivationDataset, ActivationStore, collate_kview
+from kview.data import ActivationDataset, ActivationStore
 from kview.data.view_sampling import Draw
 from kview.data.workers import read_by_processes, read_by_threads
 
@@ -160,7 +160,7 @@ def test_torchs_own_loader_sees_new_views_in_every_pass(
     synthetic_store: ActivationStore, workers: dict[str, Any], shuffle: bool
 ) -> None:
     dataset = ActivationDataset(synthetic_store, num_views=3)
-    loader = DataLoader(dataset, batch_size=8, shuffle=shuffle, collate_fn=collate_kview, **workers)
+    loader = DataLoader(dataset, batch_size=8, shuffle=shuffle, **workers)
     rows = {key: row for row, key in enumerate(dataset.hashkeys)}
     for epoch in (0, 1, 2):
         batches = list(loader)
