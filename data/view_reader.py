@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..contracts import StoreError
-from .layout.chunks import MissingChunkError
+from .layout.chunk_index import MissingChunkError
 from .store import ActivationStore
 from .view_sampling import Draw, ViewRule, draw_views
 from .view_settings import ViewSettings

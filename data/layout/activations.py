@@ -3,9 +3,9 @@
 import numpy as np
 
 from ...contracts import StoreError
-from .chunks import ChunkIndex, MissingChunkError
+from .chunk_index import ChunkIndex, MissingChunkError
+from .chunk_reader import ChunkReader
 from .decoding import decoding
-from .extents import ExtentReader
 from .files import Files, LocalFiles
 from .metadata import ArrayMeta
 
@@ -26,7 +26,7 @@ class ActivationArray:
         self.index = ChunkIndex(files, meta)
         direct = meta.raw and meta.chunks[3] == meta.shape[3]
         self.reader = (
-            ExtentReader(files, meta, self.index)
+            ChunkReader(files, meta, self.index)
             if direct and isinstance(files, LocalFiles)
             else ZarrReader(files, meta, self.index)
         )

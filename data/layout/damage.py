@@ -8,7 +8,7 @@ import numpy as np
 
 from ...contracts import StoreError
 from .activations import ActivationArray
-from .chunks import ShardIndexError
+from .chunk_index import ShardIndexError
 from .columns import column_file, is_direct, read_chunk, read_column, require_meta
 from .files import Files
 from .metadata import ArrayMeta

@@ -5,7 +5,7 @@ from typing import Protocol
 import numpy as np
 
 from ...contracts import StoreError
-from ..layout.chunks import MISSING
+from ..layout.chunk_index import MISSING
 from .folder import Folder
 from .schema import NativeSchema
 

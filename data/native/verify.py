@@ -9,7 +9,7 @@ import numpy as np
 
 from ...contracts import StoreError
 from ..layout.activations import ActivationArray
-from ..layout.chunks import MISSING, ShardIndexError, read_shard_index
+from ..layout.chunk_index import MISSING, ShardIndexError, read_shard_index
 from ..layout.columns import check_range, read_column, require_meta
 from ..layout.damage import Damage, Progress, attempt, verify_activations, verify_column
 from ..layout.files import Files

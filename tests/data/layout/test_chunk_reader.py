@@ -16,7 +16,7 @@ from helpers.foreign_stores import Grid, foreign, masked
 from kview.data import ActivationStore
 from kview.data.layout import file_cache
 from kview.data.layout.activations import ActivationArray, ZarrReader
-from kview.data.layout.extents import ExtentReader
+from kview.data.layout.chunk_reader import ChunkReader
 
 UNUSUAL: list[dict[str, Any]] = [
     {},
@@ -94,7 +94,7 @@ def test_every_way_reads_what_zarr_reads(
 @pytest.mark.parametrize("settings", [{}, {"zarr_format": 3}], ids=["v2", "v3"])
 def test_plain_local_arrays_are_read_directly(tmp_path: Path, settings: dict[str, Any]) -> None:
     path = foreign(grid=Grid(chunks=(2, 1, 3, 2), **settings)).write(tmp_path / "a.zarr")
-    assert isinstance(ActivationStore.open(path).parts[0].activations.reader, ExtentReader)
+    assert isinstance(ActivationStore.open(path).parts[0].activations.reader, ChunkReader)
 
 
 @pytest.mark.parametrize("settings", UNUSUAL[1:2] + UNUSUAL[4:], ids=str)
@@ -126,7 +126,7 @@ def test_many_files_stay_within_the_limit_of_open_ones(tmp_path: Path) -> None:
     array: ActivationArray = (
         ActivationStore.open(store.write(tmp_path / "a.zarr")).parts[0].activations
     )
-    assert isinstance(array.reader, ExtentReader)
+    assert isinstance(array.reader, ChunkReader)
     rows, layers = np.arange(200), np.zeros((200, 2), int)
     array.read(rows, layers, np.ones(200, int), np.empty((200, 2, 1, 1), "f2"))
     assert 0 < len(array.reader._files._open) <= 128

@@ -6,13 +6,13 @@ import google_crc32c
 import numpy as np
 
 from ...contracts import StoreError
-from .chunks import ChunkIndex, Extent, MissingChunkError
+from .chunk_index import ChunkIndex, Extent, MissingChunkError
 from .file_cache import FileCache, Flags, OpenFile
 from .files import LocalFiles
 from .metadata import CRC_BYTES, ArrayMeta
 
 
-class ExtentReader:
+class ChunkReader:
     """Reads the raw chunks of a local (N, L, T, H) array without a copy in between.
 
     A chunk's checksum is compared when the chunk is first read; which ones have been is known to
