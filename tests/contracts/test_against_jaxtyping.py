@@ -16,7 +16,7 @@ from kview.contracts import Contract, ContractError, boundary
 
 FIELDS: dict[str, Any] = {
     "x": Float[Tensor, "B K H"],
-    "index": Int[Tensor, "B K"] | None,
+    "index": Int[Tensor, "B K"] | None,  # pyright: ignore[reportOperatorIssue]
     "label": Float[Tensor, " B"] | Bool[Tensor, " B"] | Int[Tensor, ""],
     "tail": Shaped[Tensor, "... H"],
     "lead": Float[Tensor, " B *rest"],
