@@ -96,7 +96,7 @@ def checked(rule: Any, **setting: Any) -> Any:
 
 def _plain(value: Any) -> Any:
     """Python's number for one of numpy's."""
-    return value.item() if isinstance(value, np.generic) else value
+    return cast(Any, value).item() if isinstance(value, np.generic) else value
 
 
 def _config_error(cls: type[Any], error: ValidationError) -> ConfigError:
