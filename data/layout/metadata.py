@@ -130,7 +130,7 @@ def read_meta(files: Files, key: str) -> ArrayMeta | None:
     Raises:
         StoreError: they cannot be understood.
     """
-    for name, parse in (("zarr.json", _parse_v3), (".zarray", _parse_v2)):
+    for name, parse in (("zarr.json", parse_v3), (".zarray", _parse_v2)):
         found = read_json(files, f"{key}/{name}")
         if found is not None:
             try:
@@ -184,7 +184,13 @@ def _parse_v2(key: str, meta: dict[str, Any]) -> ArrayMeta:
     )
 
 
-def _parse_v3(key: str, meta: dict[str, Any]) -> ArrayMeta:
+def parse_v3(key: str, meta: dict[str, Any]) -> ArrayMeta:
+    """What the `zarr.json` of an array says.
+
+    Raises:
+        ValueError: it cannot be understood, or asks for more than any sound array has; or another
+            error of Python's where a part of it has the wrong form.
+    """
     if meta["node_type"] != "array":
         raise ValueError("node_type is not array")
     grid = meta["chunk_grid"]

@@ -30,6 +30,10 @@ class OutputFile:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def __del__(self) -> None:
+        if hasattr(self, "_fd"):  # an interrupt may fall before a `with` block begins
+            self.close()
+
     def write(self, data: bytes | np.ndarray, at: int) -> None:
         """Writes bytes at a place, whatever is there."""
         left = memoryview(data if isinstance(data, bytes) else data.data).cast("B")

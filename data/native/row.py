@@ -97,11 +97,14 @@ def as_block(activations: Any, schema: NativeSchema, token_count: int) -> np.nda
         if activations.layout != torch.strided or activations.is_meta:
             got = f"a {activations.device.type} tensor of layout {activations.layout}"
             raise refused("activations", "type", "values in memory", got)
-        activations = activations.detach().cpu()
-        if activations.is_floating_point() and activations.dtype not in _FLOATS:
-            activations = activations.float()
-        activations = activations.numpy()
-    if not isinstance(activations, np.ndarray):
+        try:
+            activations = activations.detach().cpu().resolve_neg()
+            if activations.is_floating_point() and activations.dtype not in _FLOATS:
+                activations = activations.float()
+            activations = activations.numpy()
+        except (RuntimeError, TypeError) as error:  # nested, fake, quantised, under vmap
+            raise refused("activations", "type", "values in memory", f"{error!s:.80}") from error
+    if not isinstance(activations, np.ndarray) or isinstance(activations, np.ma.MaskedArray):
         raise refused("activations", "type", expected, type(activations).__name__)
     shape = activations.shape
     fits = len(shape) == 3 and (shape[0], shape[2]) == (layers, hidden)
@@ -131,7 +134,7 @@ def fill_row(
     for place, chunk in enumerate(stored):
         view = chunk[:size].view(schema.dtype).reshape(schema.max_tokens, schema.hidden_size)
         try:
-            with np.errstate(over="raise"):
+            with np.errstate(over="raise", under="ignore", invalid="ignore"):
                 view[:tokens] = block[place, :tokens]
         except FloatingPointError as error:
             top = np.abs(block[place, :tokens], dtype=np.float64).max()

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...contracts import ConfigError, StoreError
 from ...contracts.settings import Count, NotNegativeInt, settings, settings_from
-from ..layout.metadata import CRC_BYTES, Sharding
+from ..layout.metadata import CRC_BYTES, Sharding, parse_v3
 
 SCHEMA = "kview/1"
 TEXTS = "texts.jsonl"
@@ -167,11 +167,12 @@ def new_schema(
     """
     try:
         name: Any = np.dtype(dtype).name
+        ids = tuple(np.asarray(layers).tolist())
     except TypeError as error:
-        raise ConfigError(f"dtype={dtype!r} is no dtype ({error})") from error
+        raise ConfigError(f"dtype={dtype!r}, layers={layers!r}: {error}") from error
     schema = NativeSchema(
         model=model,
-        layers=tuple(np.asarray(layers).tolist()),
+        layers=ids,
         hidden_size=hidden_size,
         max_tokens=max_tokens,
         dtype=name,
@@ -183,7 +184,13 @@ def new_schema(
         most = min(_SHARD_BYTES // schema.row_bytes, _SHARD_CHUNKS // len(schema.layers))
         shard_rows = max(1, min(_FILE_ROWS, most))
     column_rows = min(_FILE_ROWS, max(_FEWEST_COLUMN_ROWS, schema.row_bytes // 128))
-    return replace(schema, shard_rows=shard_rows, column_rows=column_rows)
+    schema = replace(schema, shard_rows=shard_rows, column_rows=column_rows)
+    try:  # what no reader would take is not begun
+        settings_from(NativeSchema, asdict(schema))
+        parse_v3(ACTIVATIONS, json.loads(schema.activations_json(0)))
+    except ValueError as error:
+        raise ConfigError(f"a store of {schema} could not be read: {error}") from error
+    return schema
 
 
 def parse_schema(attributes: dict[str, Any], name: str) -> NativeSchema:

@@ -57,6 +57,6 @@ def write_metadata(folder: Folder, schema: NativeSchema) -> None:
     folder.replace(f"{ACTIVATIONS}/{ROOT}", schema.activations_json(schema.rows))
     for name in schema.columns:
         folder.replace(f"{name}/{ROOT}", schema.column_json(name, schema.rows))
-    folder.settle(ACTIVATIONS, *schema.columns)
+    folder.settle(ACTIVATIONS, *schema.columns, "")
     folder.replace(ROOT, schema.group_json())
     folder.settle("")

@@ -37,10 +37,13 @@ def verify_native(files: Files, attributes: dict[str, Any], tell: Progress) -> I
         yield from _verify_keys(columns["hashkey"].tolist())
     yield from _verify_texts(files, schema)
     yield from verify_logprobs(files, "", schema.rows)
-    meta = None
+    meta, is_laid_out = None, False
     try:
         meta = require_meta(files, ACTIVATIONS, schema.rows)
         check_activations(files, schema, meta)
+        if meta.sharding != schema.sharding:
+            raise StoreError(f"{files.name}: it is not laid out as the root attributes say")
+        is_laid_out = True
     except StoreError as error:
         yield Damage(ACTIVATIONS, None, None, str(error))
     if meta is not None:
@@ -50,7 +53,7 @@ def verify_native(files: Files, attributes: dict[str, Any], tell: Progress) -> I
         damage = list(verify_activations(ActivationArray(files, meta), rows, counts, tell))
         yield from damage
         listed = {(d.row, d.layer) for d in damage}
-        found = _verify_indices(files, schema, meta)
+        found = _verify_indices(files, schema, meta) if is_laid_out else ()
         yield from (d for d in found if (d.row, d.layer) not in listed)
 
 

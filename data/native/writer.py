@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from threading import RLock
+from typing import Any, NoReturn, Self
 
 import numpy as np
 import torch
@@ -53,6 +54,7 @@ class ActivationWriter:
         self._folder = folder
         self._schema = schema
         self._lock = lock
+        self._turn = RLock()  # one thread's at a time
         self._failure: OSError | None = None
         self._shard: Shard | None = None
         self._stored = np.empty((len(schema.layers), schema.chunk_bytes), np.uint8)
@@ -105,6 +107,7 @@ class ActivationWriter:
         folder = Folder(Path(path), durable)
         with clear_errors(folder.root):
             folder.root.mkdir(parents=True, exist_ok=True)
+            folder.settle("..")
             with locked_if_it_works(folder.root) as lock:
                 folder.require_free()
                 folder.require_no_links()
@@ -138,6 +141,12 @@ class ActivationWriter:
             write_columns(folder, schema, writer._rows, schema.rows)
             write_metadata(folder, schema)
             return writer
+
+    def __reduce__(self) -> NoReturn:
+        raise StoreError(
+            f"{self._folder.root}: a writer cannot be copied or sent to another process, for one "
+            "alone may write a store; let each process write a store of its own"
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -206,20 +215,21 @@ class ActivationWriter:
             response=response,
         )
         block = as_block(activations, self._schema, token_count)
-        self._check_place(values)
-        fill_row(self._stored, block, values, self._schema)
-        row = len(self)
-        if row % self._schema.shard_rows == 0:
-            self.commit()
-        with self._writing():
-            if self._shard is None or self._shard.number != row // self._schema.shard_rows:
-                if self._shard is not None:
-                    self._shard.close()
-                kind = ShardFile if self._schema.index_location == "start" else OldShardFile
-                self._shard = kind(self._folder, self._schema, row)
-            self._shard.write(row, self._stored)
-        self._rows[row] = values
-        self._keys[values.hashkey] = None  # last: what was interrupted before this is written again
+        with self._turn:
+            self._check_place(values)
+            fill_row(self._stored, block, values, self._schema)
+            row = len(self)
+            if row % self._schema.shard_rows == 0:
+                self.commit()
+            with self._writing():
+                if self._shard is None or self._shard.number != row // self._schema.shard_rows:
+                    if self._shard is not None:
+                        self._shard.close()
+                    kind = ShardFile if self._schema.index_location == "start" else OldShardFile
+                    self._shard = kind(self._folder, self._schema, row)
+                self._shard.write(row, self._stored)
+            self._rows[row] = values
+            self._keys[values.hashkey] = None  # last: what was interrupted before is written again
 
     def commit(self) -> None:
         """Commits every row appended so far.
@@ -227,28 +237,29 @@ class ActivationWriter:
         Raises:
             StoreError: it cannot be written; the store keeps what was committed.
         """
-        committed, rows = self.rows, len(self)
-        if rows == committed:
-            return
-        with self._writing():
-            assert self._shard is not None
-            self._shard.commit(committed, rows)
-            texts = b"".join(self._rows[row].text for row in range(committed, rows))
-            if texts:
-                with self._folder.open(TEXTS, empty=False) as file:
-                    file.write(texts, self._schema.texts_bytes)
-                    file.settle()
-            schema = replace(
-                self._schema,
-                rows=rows,
-                texts_bytes=self._schema.texts_bytes + len(texts),
-                grouped=self._grouped,
-            )
-            write_columns(self._folder, schema, self._rows, committed)
-            write_metadata(self._folder, schema)
-        self._schema = schema
-        start = rows - rows % schema.column_rows
-        self._rows = {row: values for row, values in self._rows.items() if row >= start}
+        with self._turn:
+            committed, rows = self.rows, len(self)
+            if rows == committed:
+                return
+            with self._writing():
+                assert self._shard is not None
+                self._shard.commit(committed, rows)
+                texts = b"".join(self._rows[row].text for row in range(committed, rows))
+                if texts:
+                    with self._folder.open(TEXTS, empty=False) as file:
+                        file.write(texts, self._schema.texts_bytes)
+                        file.settle()
+                schema = replace(
+                    self._schema,
+                    rows=rows,
+                    texts_bytes=self._schema.texts_bytes + len(texts),
+                    grouped=self._grouped,
+                )
+                write_columns(self._folder, schema, self._rows, committed)
+                write_metadata(self._folder, schema)
+            self._schema = schema
+            start = rows - rows % schema.column_rows
+            self._rows = {row: values for row, values in self._rows.items() if row >= start}
 
     def close(self) -> None:
         """Commits and lets the store go; after a failed write it only lets go.
@@ -259,7 +270,7 @@ class ActivationWriter:
         if not self._lock.held:
             return
         shard = nullcontext() if self._shard is None else closing(self._shard)
-        with clear_errors(self._folder.root, self.rows), closing(self._lock), shard:
+        with self._turn, clear_errors(self._folder.root, self.rows), closing(self._lock), shard:
             if self._failure is None:
                 self.commit()
 

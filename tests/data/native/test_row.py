@@ -8,10 +8,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from helpers.written_rows import SIZES
 from kview.contracts import ContractError
 from kview.data import ActivationStore, ActivationWriter, verify_store
+
+NESTED = torch.nested.nested_tensor([torch.ones(2, 5)] * 3, layout=torch.jagged)
+with FakeTensorMode():
+    FAKE = torch.ones(3, 2, 5)
 
 GOOD: dict[str, Any] = {
     "activations": np.ones((3, 2, 5), "f4"),
@@ -32,6 +37,9 @@ GOOD: dict[str, Any] = {
         ({"activations": torch.ones(3, 2, 5, dtype=torch.complex64)}, "got complex64"),
         ({"activations": torch.ones(3, 2, 5).to_sparse()}, "expected values in memory, got a cpu"),
         ({"activations": torch.ones(3, 2, 5, device="meta")}, "values in memory, got a meta"),
+        ({"activations": NESTED}, "expected values in memory"),
+        ({"activations": FAKE}, "expected values in memory"),
+        ({"activations": np.ma.masked_all((3, 2, 5))}, "got MaskedArray"),
         ({"activations": [[[1.0]]]}, r"type: expected floats \(3, T, 5\), got list"),
         ({"activations": None}, "got NoneType"),
         ({"activations": np.full((3, 2, 5), 7e4, "f4")}, "float16 can hold.*70000 in layer 0"),
@@ -136,3 +144,14 @@ def test_whatever_is_accepted_is_there_after_closing(
     assert store.groups == (None if row.get("group") is None else [row["group"]])
     expected = [] if row.get("prompt") is None else [(row["prompt"], row["response"])]
     assert [(t.prompt, t.response) for t in store.texts().values()] == expected
+
+
+def test_small_values_and_lazily_negated_ones_are_taken(tmp_path: Path) -> None:
+    negated = torch.complex(torch.zeros(3, 2, 5), torch.ones(3, 2, 5)).conj().imag
+    with ActivationWriter.create(tmp_path / "a.zarr", **SIZES, durable=False) as writer:
+        with np.errstate(all="raise"):
+            writer.append(**{**GOOD, "activations": np.full((3, 2, 5), 1e-9, "f4")})
+        writer.append(**{**GOOD, "activations": negated, "hashkey": "third"})
+    blocks = ActivationStore.open(tmp_path / "a.zarr").read([0, 1], [[0], [0]], max_tokens=2)
+    assert (blocks[0] == 0).all()
+    assert (blocks[1] == -1).all()

@@ -1,7 +1,9 @@
 """Damage to a native store is named when it is read, and listed by `verify_store`."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -202,6 +204,21 @@ def test_rows_that_change_places_in_the_index_are_listed(tmp_path: Path) -> None
         (0, 0, problem),
         (1, 0, problem),
     ]
+
+
+@pytest.mark.parametrize(
+    "change", [{"shard_rows": 2}, {"shard_rows": 10**14}, {"index_location": "end"}], ids=str
+)
+def test_attributes_that_lay_the_rows_out_otherwise_are_listed(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    path = write(tmp_path / "a.zarr")
+    root = json.loads((path / "zarr.json").read_text())
+    root["attributes"] |= change
+    (path / "zarr.json").write_text(json.dumps(root))
+    (damage,) = verify_store(path)
+    assert damage.array == DATA
+    assert "it is not laid out as the root attributes say" in damage.problem
 
 
 def test_repeated_keys_are_listed(tmp_path: Path) -> None:

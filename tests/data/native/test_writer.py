@@ -133,12 +133,19 @@ def test_tensors_and_layers_are_taken_as_they_come(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"layers": []}, {"layers": [1, 1]}, {"hidden_size": 0}, {"dtype": "int8"}, {"shard_rows": 0}],
-    ids=str,
+    [
+        *({"layers": []}, {"layers": [1, 1]}, {"layers": None}, {"hidden_size": 0}),
+        *({"dtype": "int8"}, {"shard_rows": 0}, {"hidden_size": 2**20 + 1}, {"hidden_size": 2**70}),
+        *({"max_tokens": 2**20 + 1}, {"shard_rows": 2**22}, {"model": "m\ud800"}),
+    ],
+    ids=repr,
 )
-def test_sizes_that_make_no_sense_are_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+def test_a_store_that_nobody_could_read_is_not_begun(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
     with pytest.raises(ConfigError):
         ActivationWriter.create(tmp_path / "a.zarr", **{**SIZES, **change})
+    assert not (tmp_path / "a.zarr").exists()
 
 
 def test_what_is_there_is_not_overwritten(tmp_path: Path) -> None:
