@@ -15,6 +15,9 @@ SIZES: dict[str, Any] = {"layers": [0, 3, 7], "hidden_size": 5, "max_tokens": 4,
 STORED = ("hashkey", "token_count", "input_length", "halu", "group", "prompt", "response")
 """What a store holds of a row besides its activations."""
 
+OLD = Path(__file__).with_name("index_at_end.zip")
+"""A store of the first five rows with three to a shard, as stores were written before."""
+
 
 def row_values(row: int) -> tuple[np.ndarray, dict[str, Any]]:
     """Activations (3, T', 5) of a row, and its other values."""
@@ -72,5 +75,9 @@ def append_rows(writer: ActivationWriter, rows: int) -> None:
 
 if __name__ == "__main__":
     print("ready", flush=True)
-    with ActivationWriter.create(Path(sys.argv[1]), **SIZES, shard_rows=4, durable=False) as writer:
-        append_rows(writer, int(sys.argv[2]))
+    path, rows, commit_each = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    with ActivationWriter.create(path, **SIZES, shard_rows=4, durable=False) as writer:
+        for row in range(rows):
+            append_rows(writer, row + 1)
+            if commit_each:
+                writer.commit()

@@ -1,14 +1,17 @@
 """Ctrl-C at any moment: in a loop that is run again, and in a block that it leaves."""
 
+import shutil
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
 import numpy as np
 import pytest
 
-from helpers.written_rows import SIZES, require_rows, row_values
+from helpers.faults import fault
+from helpers.written_rows import OLD, SIZES, append_rows, require_rows, row_values
 from kview.data import ActivationStore, ActivationWriter, verify_store
 
 ROWS = 24
@@ -100,8 +103,31 @@ def blocks_that_are_left(folder: Path, interrupts: int) -> None:
             assert len(writer) == rows
             append_missing(writer)
         require_rows(ActivationStore.open(path), range(ROWS))
-        assert verify_store(path) == []
     assert len(rows_left) > 3, f"the interrupts did not fall at different moments: {rows_left}"
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["index at the start", "index at the end"])
+def test_a_commit_may_be_interrupted_after_every_call(tmp_path: Path, old: bool) -> None:
+    for at in range(1, 200):
+        path = tmp_path / str(at)
+        if old:
+            shutil.unpack_archive(OLD, path)
+        else:
+            ActivationWriter.create(path, **SIZES, shard_rows=3, durable=False).close()
+        writer = ActivationWriter.resume(path, durable=False)
+        append_rows(writer, 6)
+        with fault(KeyboardInterrupt(), at, after=True) as faults, suppress(KeyboardInterrupt):
+            writer.commit()
+        rows = len(ActivationStore.open(path))
+        assert rows in (writer.rows, 6)
+        append_rows(writer, 8)
+        require_rows(ActivationStore.open(path), range(6))  # the seventh row needed another file
+        writer.close()
+        require_rows(ActivationStore.open(path), range(8))
+        shutil.rmtree(path)
+        if faults.calls < at:
+            break
+    assert 50 < at < 199
 
 
 def test_a_loop_that_is_interrupted_goes_on(tmp_path: Path) -> None:

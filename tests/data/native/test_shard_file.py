@@ -10,12 +10,9 @@ import numpy as np
 import pytest
 import zarr
 
-from helpers.written_rows import append_rows, require_rows
+from helpers.written_rows import OLD, append_rows, require_rows
 from kview.contracts import StoreError
 from kview.data import ActivationStore, ActivationWriter, verify_store
-
-OLD = Path(__file__).with_name("index_at_end.zip")
-"""Five rows with three to a shard, as they were written before."""
 
 
 def bytes_written(path: Path, rows: int, **sizes: Any) -> tuple[int, int]:
@@ -59,7 +56,6 @@ def test_committing_row_by_row_costs_at_most_twice_the_rows(
     tmp_path: Path, sizes: dict[str, Any]
 ) -> None:
     written, rows = bytes_written(tmp_path / "a.zarr", 80, **sizes)
-    print(written / rows)
     assert written <= 2 * rows
     assert verify_store(tmp_path / "a.zarr") == []
 

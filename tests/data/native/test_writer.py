@@ -206,11 +206,17 @@ def test_a_full_disk_is_named_and_loses_nothing(tmp_path: Path) -> None:
 
 
 def kill_and_resume(tmp_path: Path, seed: int, rows: int = 300) -> int:
-    """Kills a writing process after a random time, looks at the store, and goes on; (committed)."""
+    """Kills a writing process after a random time, looks at the store, and goes on.
+
+    Every other one commits every row.
+
+    Returns:
+        The rows that were committed.
+    """
     path = tmp_path / f"killed-{seed}.zarr"
     rng = np.random.default_rng(seed)
     with subprocess.Popen(
-        [sys.executable, str(APPENDER), str(path), str(rows)],
+        [sys.executable, str(APPENDER), str(path), str(rows), str(seed % 2)],
         stdout=subprocess.PIPE,
         text=True,
     ) as process:

@@ -37,7 +37,9 @@ ERRORS: list[Callable[[], BaseException]] = [
     lambda: OSError(errno.ENOSPC, "No space left on device"),
     MemoryError,
 ]
-faults = st.none() | st.tuples(st.sampled_from(ERRORS), st.integers(1, 40), st.booleans())
+calls = st.integers(1, 12) | st.integers(1, 110)
+"""A commit makes about a hundred; those of the activations come first."""
+faults = st.none() | st.tuples(st.sampled_from(ERRORS), calls, st.booleans())
 Fault = tuple[Callable[[], BaseException], int, bool] | None
 
 
