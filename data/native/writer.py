@@ -169,7 +169,7 @@ class ActivationWriter:
 
     @property
     def rows(self) -> int:
-        """The rows committed."""
+        """The rows committed; a commit that was interrupted may have committed more."""
         return self._schema.rows
 
     def append(

