@@ -69,8 +69,8 @@ class ShardFile:
 
     def commit(self, first: int, end: int) -> None:
         start = first % self._schema.shard_rows
-        entries = shard_index(self._schema, start + end - first)[start : start + end - first]
-        self._file.write(entries, start * len(self._schema.layers) * 16)
+        entries = shard_entries(self._schema, start, start + end - first)
+        self._file.write(entries, start * self._schema.entry_bytes)
         self._file.settle()
 
     def close(self) -> None:
@@ -87,9 +87,16 @@ class ShardFile:
 
 def shard_index(schema: NativeSchema, rows: int) -> np.ndarray:
     """The index of a shard with so many rows, (S, L, 2) uint64: offset and length of each chunk."""
-    layers, chunk = len(schema.layers), schema.chunk_bytes
-    index = np.full((schema.shard_rows, layers, 2), MISSING, "<u8")
-    held = np.arange(rows * layers, dtype=np.uint64).reshape(rows, layers)
-    index[:rows, :, 0] = held * np.uint64(chunk) + np.uint64(schema.row_offset(0))
-    index[:rows, :, 1] = chunk
+    index = np.full((schema.shard_rows, len(schema.layers), 2), MISSING, "<u8")
+    index[:rows] = shard_entries(schema, 0, rows)
     return index
+
+
+def shard_entries(schema: NativeSchema, first: int, end: int) -> np.ndarray:
+    """The entries of a shard's rows from `first` to before `end`, (rows, L, 2) uint64."""
+    layers, chunk = len(schema.layers), schema.chunk_bytes
+    entries = np.empty((end - first, layers, 2), "<u8")
+    held = np.arange(first * layers, end * layers, dtype=np.uint64).reshape(-1, layers)
+    entries[:, :, 0] = held * np.uint64(chunk) + np.uint64(schema.row_offset(0))
+    entries[:, :, 1] = chunk
+    return entries
