@@ -2,13 +2,12 @@
 
 import shutil
 
-import google_crc32c
 import numpy as np
 
 from ...contracts import StoreError
-from ..layout.metadata import CRC_BYTES
 from .folder import ASIDE, Folder
 from .output_file import OutputFile
+from .row import checksum
 from .schema import NativeSchema
 from .shard_file import shard_index
 
@@ -40,7 +39,7 @@ class OldShardFile:
     def commit(self, first: int, end: int) -> None:
         if self._file is not None and self._aside.exists():
             index = shard_index(self._schema, (end - 1) % self._schema.shard_rows + 1).tobytes()
-            data = index + google_crc32c.value(index).to_bytes(CRC_BYTES, "little")
+            data = index + checksum(index)
             at = self._schema.row_offset(end - 1) + self._schema.row_bytes
             self._file.write(data, at)
             self._file.cut(at + len(data))
