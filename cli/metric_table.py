@@ -11,6 +11,7 @@ def show_metrics(evaluation: DetectionEvaluation) -> None:
         ("", "AUROC", "95 % interval", "average precision", "FPR at 95 % TPR"),
         [(name, *_cells(scored)) for name, scored in evaluation.scored.items()],
     )
+    say(f"the detector to rely on: {evaluation.choice.reason}")
     for name, scored in evaluation.scored.items():
         if isinstance(scored.metrics, NoMetrics):
             say(f"{name}: {scored.metrics.reason}")

@@ -25,17 +25,42 @@ def open_data(settings: RunSettings, store: str | None = None) -> ActivationPars
     )
 
 
-def dataset(parser: ActivationParser, settings: RunSettings, split: Split) -> ActivationDataset:
-    """One side of the split as K-view batches."""
+def dataset(
+    parser: ActivationParser, settings: RunSettings, split: Split, layers: tuple[int, ...]
+) -> ActivationDataset:
+    """One side of the split as K-view batches, as it is trained on.
+
+    Args:
+        layers: the model's layer ids that views are drawn from.
+    """
     data, trainer = settings.data, settings.trainer
     return parser.get_dataset(
         split,
         num_views=trainer.num_views,
-        relevant_layers=data.relevant_layers,
+        relevant_layers=layers,
         fixed_layer=data.fixed_layer,
         pad_length=data.pad_length,
         view_sampling_with_replacement=trainer.view_sampling_with_replacement,
     )
+
+
+def every_layer(
+    parser: ActivationParser, settings: RunSettings, split: Split, layers: tuple[int, ...]
+) -> ActivationDataset:
+    """One side of the split with each of some layers as a view, as it is scored."""
+    rows = parser.get_dataset(
+        split,
+        num_views=max(2, len(layers)),
+        relevant_layers=layers,
+        pad_length=settings.data.pad_length,
+    )
+    return rows.with_views(range(len(layers)))
+
+
+def groups_of(parser: ActivationParser, split: Split) -> list[str] | None:
+    """The groups of the rows on one side of the split; None where there are none."""
+    groups = parser.groups
+    return None if groups is None else [groups[row] for row in parser.split(split)]
 
 
 def absolute(path: str | None) -> str | None:

@@ -9,10 +9,11 @@ import numpy as np
 
 from ..contracts import ConfigError
 from ..data import ActivationDataset, ActivationParser
-from ..eval import DetectionEvaluation, Reference, evaluate_detection, evenly_spaced, write_report
+from ..eval import DetectionEvaluation, Reference, evaluate_detection, write_report
 from ..train import RunFolder, load_encoder
 from .console import note
-from .run_data import dataset, open_data
+from .layers import ViewLayers
+from .run_data import dataset, every_layer, groups_of, open_data
 from .settings import RunSettings
 
 
@@ -23,8 +24,8 @@ class DetectionSettings:
     reference: Reference = "not_hallucinated"
     """The training rows that detectors are fitted on."""
 
-    k: int | Literal["leave_one_out"] = 10
-    """Neighbours of kNN; leave_one_out chooses them on the labelled training rows."""
+    k: int | Literal["validation"] = 10
+    """Neighbours of kNN; validation chooses them on the validation rows."""
 
     batch_size: int = 256
     """Samples embedded at once."""
@@ -71,29 +72,29 @@ def detect(
     settings = RunSettings.from_dict(config)
     encoder = load_encoder(folder.encoder)
     own = open_data(settings)
-    train = dataset(own, settings, "train")
-    require_same_rows(folder, config, train)
+    layers = ViewLayers.of_run(config)
+    trained_on = dataset(own, settings, "train", layers.ids)
+    require_same_rows(folder, config, trained_on)
     scored = own if store is None else open_data(settings, store)
     if store is not None:
         require_same_kind(own, scored, settings.store, store)
-    test = dataset(scored, settings, "test")
-    seen = [train, dataset(own, settings, "val")] if own.splits.val is not None else [train]
+    read = layers.scored(own)
+    train = every_layer(own, settings, "train", read)
+    val = None if own.splits.val is None else every_layer(own, settings, "val", read)
+    test = every_layer(scored, settings, "test", read)
+    seen = [train] if val is None else [train, val]
     rows = np.arange(len(test)) if store is None else unseen_rows(test, seen, store)
-    test, groups = test.select(rows), scored.groups
-    views = evenly_spaced(len(train.layer_ids), settings.trainer.num_views)
-    layers = range(len(train.layer_ids))
-    note(
-        f"embedding {len(train)} train and {len(test)} test rows at layers "
-        f"{[train.layer_ids[i] for i in views]}"
-    )
+    test, groups = test.select(rows), groups_of(scored, "test")
+    note(f"reading {sum(map(len, seen))} train and val rows and {len(test)} test rows")
     evaluation = evaluate_detection(
         encoder,
-        train=train.with_views(layers),
-        test=test.with_views(layers),
-        views=views,
+        train=train,
+        val=val,
+        test=test,
         batch_size=how.batch_size,
         device=how.device,
-        groups=None if groups is None else [groups[row] for row in scored.split("test")[rows]],
+        train_groups=groups_of(own, "train"),
+        groups=None if groups is None else [groups[row] for row in rows],
         reference=how.reference,
         k=how.k,
         seed=settings.trainer.seed,

@@ -20,8 +20,8 @@ class DataSettings:
     labels: str | None = None
     """eval_results.json of a HalluLens store; None: the one beside the store."""
 
-    split: Literal["two_way", "three_way", "none"] = "two_way"
-    """two_way: 80 % train, 20 % test. three_way: an eighth of train becomes val. none: all test."""
+    split: Literal["two_way", "three_way", "none"] = "three_way"
+    """three_way: 70 % train, 10 % val to choose by, 20 % test. two_way: no val. none: all test."""
 
     split_seed: NotNegativeInt | None = None
     """Seed of the split; None: the run's seed."""
@@ -29,11 +29,13 @@ class DataSettings:
     group_by: str | None = None
     """Field whose equal values stay on one side of the split, such as `question`."""
 
-    relevant_layers: tuple[int, ...] | None = None
-    """Model layer ids that views are drawn from; None: all of the store's."""
+    view_layers: Literal["all", "selected"] | tuple[int, ...] | None = None
+    """Model layer ids that views are drawn from; all of the store's; or selected: the quarter (K at
+    least) whose linear probe does best in cross-validation on train rows. None: selected, or all
+    where there are no labels to select by."""
 
     fixed_layer: NotNegativeInt | None = None
-    """Position in relevant_layers that is always the first view."""
+    """Position in view_layers (all, or given) that is always the first view."""
 
     pad_length: Count | None = None
     """Response tokens kept, T; None: as many as the store holds."""
@@ -54,12 +56,6 @@ class EncoderSettings:
 
     conditioning: Conditioning | None = "film_in"
     """How a layer-aware encoder uses the layer."""
-
-    calibrate: bool = True
-    """Measure each layer's mean and scale before the first step (layer-aware only)."""
-
-    calibration_batches: Count | None = None
-    """Batches to measure on; None: one whole epoch (layer-aware only)."""
 
 
 @settings
@@ -88,17 +84,12 @@ class RunSettings:
         """
         encoder, plain = self.encoder, EncoderSettings()
         if encoder.layer_aware:
-            return LayerAwareContrastiveTrainerConfig(
-                **self.trainer.to_dict(),
-                calibrate=encoder.calibrate,
-                calibration_batches=encoder.calibration_batches,
+            return LayerAwareContrastiveTrainerConfig(**self.trainer.to_dict())
+        if encoder.conditioning != plain.conditioning:
+            raise ConfigError(
+                f"conditioning={encoder.conditioning} has no effect on a plain encoder; add "
+                "--layer-aware or leave it out"
             )
-        for name in ("conditioning", "calibrate", "calibration_batches"):
-            if getattr(encoder, name) != getattr(plain, name):
-                raise ConfigError(
-                    f"{name}={getattr(encoder, name)} has no effect on a plain encoder; "
-                    "add --layer-aware or leave it out"
-                )
         return self.trainer
 
     def to_dict(self) -> dict[str, Any]:
@@ -117,5 +108,5 @@ class RunSettings:
                 "this config.json names no store: its run was trained from Python, and is "
                 "evaluated from there (kview.eval.evaluate_detection)"
             )
-        noted = ("kview", "fingerprint")  # what the recorder writes beside the settings
+        noted = ("kview", "fingerprint", "layers")  # what a run writes beside its settings
         return settings_from(cls, {n: v for n, v in values.items() if n not in noted})

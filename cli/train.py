@@ -20,6 +20,7 @@ from ..train import (
     train_contrastive,
 )
 from .console import note, say
+from .layers import ViewLayers, choose_layers
 from .run_data import absolute, dataset, open_data
 from .settings import DataSettings, EncoderSettings, RunSettings
 
@@ -90,15 +91,21 @@ def train(settings: RunSettings, folder: RunFolder, *, resume: bool = False) -> 
             "or choose another --out"
         )
     parser = open_data(settings)
-    source = dataset(parser, settings, "train")
-    val_source = dataset(parser, settings, "val") if settings.data.split == "three_way" else None
+    layers = (
+        ViewLayers.of_run(folder.read_config())
+        if resume and folder.config.exists()
+        else choose_layers(settings, parser)
+    )
+    source = dataset(parser, settings, "train", layers.ids)
+    val_source = None if parser.splits.val is None else dataset(parser, settings, "val", layers.ids)
     torch.manual_seed(config.seed)
     encoder = build_encoder(settings.encoder, source)
     val_rows = f", {len(val_source)} val" if val_source else ""
     note(
-        f"{len(source)} train{val_rows} rows, {len(source.layer_ids)} layers, "
-        f"K={config.num_views}, {type(encoder).__name__}"
+        f"{len(source)} train{val_rows} rows, K={config.num_views} of "
+        f"{len(layers.ids)} layers, {type(encoder).__name__}"
     )
+    note(f"views from layers {list(layers.ids)}: {layers.reason}")
     return train_contrastive(
         encoder,
         source,
@@ -106,7 +113,7 @@ def train(settings: RunSettings, folder: RunFolder, *, resume: bool = False) -> 
         config=config,
         run_dir=folder.path,
         resume_from=folder.path if resume else None,
-        settings=settings.to_dict(),
+        settings={**settings.to_dict(), "layers": layers.to_dict()},
         progress=True,
     )
 

@@ -89,6 +89,16 @@ def encoder_keywords(encoder: Encoder) -> frozenset[str]:
     return frozenset(k for k in _KEYWORDS if k in parameters)
 
 
+def needs_layer_idx(encoder: Encoder) -> bool:
+    """Whether an encoder cannot be called without `layer_idx`."""
+    function = encoder.forward if isinstance(encoder, nn.Module) else encoder
+    parameters = inspect.signature(function).parameters
+    layer_idx = parameters.get("layer_idx")
+    if layer_idx is None:
+        return any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    return layer_idx.default is inspect.Parameter.empty
+
+
 def _dtype(encoder: Encoder) -> torch.dtype:
     if isinstance(encoder, nn.Module):
         for parameter in encoder.parameters():

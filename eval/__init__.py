@@ -3,6 +3,7 @@
 from ..contracts.view_encoder import eval_mode
 from ..contracts.views import sample_ids
 from .cosine_evaluator import CosineEvaluator, CosineReport, CosineStatistics
+from .detection.choice import Choice
 from .detection.comparison import Difference
 from .detection.detectors import CosineDetector, KNNDetector, MahalanobisDetector
 from .detection.evaluate import default_detectors, evaluate_detection
@@ -12,6 +13,7 @@ from .detection.outputs import evaluation_json, write_evaluation
 from .detection.reference import Reference, reference_set
 from .detection.results import DetectionEvaluation, Scored, ScoredLayer
 from .detection.scoring import DetectionMetrics, NoMetrics
+from .detection.two_class import LogisticDetector, TwoClassKNNDetector
 from .embedding import embed, evenly_spaced
 from .evaluate import evaluate
 from .evaluator import (
@@ -32,6 +34,7 @@ from .report.matrix import write_matrix
 from .report.page import write_report
 
 __all__ = [
+    "Choice",
     "ChosenK",
     "ContrastiveEvalState",
     "ContrastiveEvaluator",
@@ -51,12 +54,14 @@ __all__ = [
     "KNNDetector",
     "KViewMetricValues",
     "KViewMetrics",
+    "LogisticDetector",
     "MahalanobisDetector",
     "ManagerStats",
     "NoMetrics",
     "Reference",
     "Scored",
     "ScoredLayer",
+    "TwoClassKNNDetector",
     "choose_k",
     "default_detectors",
     "embed",

@@ -73,9 +73,8 @@ def embed(
         >>> embed(lambda x: x.mean(dim=1), rows.with_views([0, 3])).z_views.shape
         torch.Size([20, 2, 8])
     """
-    z_views, halu = _encoded(
-        encoder, source, batch_size, device, keep=lambda batch, z_views: (z_views, batch.halu)
-    )
+    encode = view_encoder(encoder, source.layer_ids)
+    z_views, halu = _encoded(encode, source, batch_size, device, lambda batch: (batch,))
     return EmbeddingBatch(z_views=z_views, hashkey=list(source.hashkeys), halu=halu)
 
 
@@ -83,34 +82,49 @@ def embed_layers(
     encoder: Encoder | ViewEncoder,
     source: KViewSource,
     *,
+    views: Sequence[int],
     batch_size: int = 256,
     device: torch.device | str | None = None,
 ) -> tuple[EmbeddingBatch, Float[Tensor, "N L H"]]:
-    """Embeds all rows at every layer, and averages their activations, in one pass.
+    """Embeds all rows at some layers, and averages their activations at every one, in one pass.
 
     Args are those of `embed`; the source shows every layer as a view, in any order.
 
+    Args:
+        views: positions in the source's `layer_ids` of the K layers to embed.
+
     Returns:
-        z_views (N, L, D), a view per layer in the layers' order, on the encoder's device; and what
-        was embedded, averaged over real tokens, (N, L, H) float32, on the CPU.
+        z_views (N, K, D), in the order of `views`, on the encoder's device; and activations,
+        averaged over real tokens, (N, L, H) float32, on the CPU.
 
     Raises:
         ContractError: the source's batches are not its rows in order, or there are none.
         ConfigError: a layer is no view of the source, or the encoder does not know it.
     """
-    layers = torch.arange(len(source.layer_ids))
-    _require_every_layer(source, source.num_views == len(layers))
+    every, places = torch.arange(len(source.layer_ids)), torch.tensor(views)
+    _require_every_layer(source, source.num_views == len(every))
+    if isinstance(encoder, ViewEncoder):
+        encode, shown_as = encoder, places
+    else:  # it need not know the layers that are not embedded
+        encode = ViewEncoder(encoder, layer_ids=[source.layer_ids[view] for view in views])
+        shown_as = torch.arange(len(places))
 
-    def keep(batch: KViewBatch, z_views: Tensor) -> tuple[Tensor, ...]:
-        means = token_means(batch)
-        if batch.view_indices is not None:
-            shown, order = batch.view_indices.sort(dim=1)
-            _require_every_layer(source, bool((shown.cpu() == layers).all()))
-            order = order.unsqueeze(-1)  # (B, L, 1)
-            means, z_views = means.take_along_dim(order, 1), z_views.take_along_dim(order, 1)
-        return z_views, batch.halu, means.cpu()
+    def read(batch: KViewBatch) -> tuple[KViewBatch, Tensor]:
+        """The batch at its views, and every layer's means in the layers' order."""
+        means, where = token_means(batch), places.expand(len(batch), -1)  # (B, L, H), (B, K)
+        indices = batch.view_indices
+        if indices is not None:
+            shown, order = indices.sort(dim=1)  # (B, L)
+            _require_every_layer(source, bool((shown == every).all()))
+            means, where = means.take_along_dim(order.unsqueeze(-1), 1), order[:, places]
+        rows = torch.arange(len(batch)).unsqueeze(1)
+        viewed = batch.replace(
+            views_activations=batch.views_activations[rows, where],
+            view_indices=None if indices is None else shown_as.repeat(len(batch), 1),
+        )
+        return viewed, means
 
-    z_views, halu, means = _encoded(encoder, source, batch_size, device, keep)
+    z_views, halu, means = _encoded(encode, source, batch_size, device, read)
     return EmbeddingBatch(z_views=z_views, hashkey=list(source.hashkeys), halu=halu), means
 
 
@@ -134,20 +148,20 @@ def token_means(batch: KViewBatch) -> Float[Tensor, "B K H"]:
 
 
 def _encoded(
-    encoder: Encoder | ViewEncoder,
+    encode: ViewEncoder,
     source: KViewSource,
     batch_size: int,
     device: torch.device | str | None,
-    keep: Callable[[KViewBatch, Tensor], tuple[Tensor, ...]],
+    read: Callable[[KViewBatch], tuple[KViewBatch, *tuple[Tensor, ...]]],
 ) -> list[Tensor]:
-    """What `keep` makes of each batch and its embeddings (B, K, D), of all rows together."""
-    encode = view_encoder(encoder, source.layer_ids)
+    """Of all rows: the embeddings (N, K, D) of what `read` gives, labels, what else it gives."""
     device = torch.device(device) if device else device_of(encode.encoder)
     kept, hashkeys = [], []
     with eval_mode(encode.encoder):
-        for batch in source.batches(epoch=0, batch_size=batch_size, shuffle=False):
+        for given in source.batches(epoch=0, batch_size=batch_size, shuffle=False):
+            batch, *others = read(given)
             there = batch.to(device)
-            kept.append(keep(there, encode(there).float()))
+            kept.append((encode(there).float(), there.halu, *others))
             hashkeys += batch.hashkey
     if not hashkeys or hashkeys != list(source.hashkeys):
         raise ContractError.of(

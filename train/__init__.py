@@ -4,7 +4,9 @@ from .config import ContrastiveTrainerConfig, LayerAwareContrastiveTrainerConfig
 from .encoders.layer_aware import Conditioning, LayerAwareProgressiveCompressor
 from .encoders.layer_statistics import LayerStatistics, measure_layers
 from .encoders.progressive import ProgressiveCompressor
+from .encoders.standardization import LayerStandardization
 from .encoders.weights_file import load_encoder, save_encoder
+from .layer_selection import LayerSelection, select_layers
 from .loss.supcon import SupConLoss, supcon_loss
 from .results import EpochMetrics, FitResult, StepOutput
 from .run.folder import RunFolder
@@ -20,6 +22,8 @@ __all__ = [
     "LayerAwareContrastiveTrainer",
     "LayerAwareContrastiveTrainerConfig",
     "LayerAwareProgressiveCompressor",
+    "LayerSelection",
+    "LayerStandardization",
     "LayerStatistics",
     "ProgressiveCompressor",
     "RunFolder",
@@ -29,6 +33,7 @@ __all__ = [
     "make_trainer",
     "measure_layers",
     "save_encoder",
+    "select_layers",
     "supcon_loss",
     "train_contrastive",
 ]

@@ -85,6 +85,12 @@ class ContrastiveTrainerConfig:
     use_labels: bool = True
     """Whether samples with one label attract each other; False is SimCLR over K views."""
 
+    calibrate: bool = True
+    """Measure each layer's mean and deviation on the training rows first, to standardise by."""
+
+    calibration_batches: Count | None = None
+    """Batches to measure on; None: as many as 1,000 views of each layer take."""
+
     train_forward_chunk_views: Count | None = None
     """Encode this many views of each sample at a time, recomputing them in the backward pass."""
 
@@ -144,6 +150,10 @@ class ContrastiveTrainerConfig:
             f"num_views={self.num_views}; lower it or leave it out",
         )
         _require(
+            self.calibrate or self.calibration_batches is None,
+            f"calibration_batches={self.calibration_batches} has no effect with calibrate=False",
+        )
+        _require(
             self.lr_schedule == "cosine" or self.min_lr == 0,
             f"min_lr={self.min_lr} has no effect with lr_schedule='constant'; leave one out",
         )
@@ -194,19 +204,6 @@ class LayerAwareContrastiveTrainerConfig(ContrastiveTrainerConfig):
         >>> LayerAwareContrastiveTrainerConfig.from_dict(config.to_dict()) == config
         True
     """
-
-    calibrate: bool = True
-    """Measure each layer's mean and scale on the training rows before the first step."""
-
-    calibration_batches: Count | None = None
-    """Batches to measure on; None: one whole epoch."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _require(
-            self.calibrate or self.calibration_batches is None,
-            f"calibration_batches={self.calibration_batches} has no effect with calibrate=False",
-        )
 
 
 def _require(holds: bool, otherwise: str) -> None:

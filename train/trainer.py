@@ -1,6 +1,7 @@
 """The two trainers: they own the step; the loop around it is in `loop`."""
 
 import copy
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,17 +21,20 @@ from ..contracts import (
     ZViews,
     boundary,
 )
+from ..contracts.view_encoder import needs_layer_idx
 from ..contracts.views import sample_ids
 from ..eval import KViewMetrics
+from .calibration import Calibrated, calibrate
 from .chunked import encode_in_chunks
 from .config import ContrastiveTrainerConfig, LayerAwareContrastiveTrainerConfig
-from .encoders.layer_aware import LayerAwareProgressiveCompressor
 from .encoders.layer_statistics import LayerStatistics
 from .loop import Loop
 from .loss.gather import is_distributed
 from .loss.supcon import SupConLoss
 from .results import FitResult, StepOutput
 from .run.folder import RunFolder
+
+log = logging.getLogger("kview.train")
 
 C = TypeVar("C", bound=ContrastiveTrainerConfig)
 
@@ -44,9 +48,14 @@ class ContrastiveTrainer(Generic[C]):
         run_dir: folder for checkpoints, metrics and weights; None keeps nothing on disk.
         settings: what config.json is to hold; None for the config.
 
+    Where the encoder has `calibrate`, as kview's own have, and the config asks for it, the
+    statistics of each layer are measured on the training rows first.
+
+    Attributes:
+        layer_statistics: what was measured; None before, and after a resume.
+
     Raises:
-        ConfigError: the config is no trainer's, or the encoder asks for `layer_idx`, which this
-            trainer has not.
+        ConfigError: the config is no trainer's, or the encoder needs `layer_idx`.
 
     Examples:
         >>> import torch
@@ -88,16 +97,15 @@ class ContrastiveTrainer(Generic[C]):
         self.folder = None if run_dir is None else RunFolder(run_dir)
         self.loss_fn = _loss(config, across_processes=True)
         self.val_loss_fn = _loss(config, across_processes=False)
+        self.layer_statistics: LayerStatistics | None = None
         self.views = ViewEncoder(encoder)
-        if ("layer_idx" in self.views.keywords) != self.takes_layers:
+        if needs_layer_idx(encoder) != self.takes_layers:
             takes, other = (
-                ("no layer_idx", ContrastiveTrainer)
+                ("takes no layer_idx, or can do without one", ContrastiveTrainer)
                 if self.takes_layers
-                else ("layer_idx", LayerAwareContrastiveTrainer)
+                else ("takes layer_idx", LayerAwareContrastiveTrainer)
             )
-            raise ConfigError(
-                f"{type(encoder).__name__} takes {takes}; train it with {other.__name__}"
-            )
+            raise ConfigError(f"{type(encoder).__name__} {takes}; train it with {other.__name__}")
 
     @boundary
     def training_step(self, batch: KViewBatch) -> StepOutput:
@@ -163,7 +171,32 @@ class ContrastiveTrainer(Generic[C]):
         return loop.run(None if resume_from is None else Path(resume_from))
 
     def prepare(self, train_source: KViewSource) -> None:
-        """Called once by a fresh fit, before the first step."""
+        """Calibrates the encoder on the training rows, if it can be and the config says so.
+
+        Raises:
+            ConfigError: the encoder knows layers, but cannot be calibrated.
+        """
+        if not self.config.calibrate:
+            return
+        if isinstance(self.encoder, Calibrated):
+            self.layer_statistics = calibrate(self.encoder, train_source, self.config)
+            if not self.layer_statistics.layer_ids:
+                log.warning(
+                    "the batches do not say which layer a view is of (view_indices is None), so "
+                    "one mean and one deviation standardise all layers; layers differ by more"
+                )
+            return
+        name = type(self.encoder).__name__
+        if self.takes_layers:
+            raise ConfigError(
+                f"{name} cannot be calibrated; set calibrate=False for an encoder of your own"
+            )
+        log.warning(
+            "%s has no calibrate() and sees activations as they are stored, where a few huge "
+            "dimensions can drown the rest; kview.train.LayerStandardization puts them on one "
+            "scale, and calibrate=False says that this is meant",
+            name,
+        )
 
     def through(
         self, module: Encoder, layer_ids: Sequence[int]
@@ -194,9 +227,6 @@ class ContrastiveTrainer(Generic[C]):
 class LayerAwareContrastiveTrainer(ContrastiveTrainer[LayerAwareContrastiveTrainerConfig]):
     """Trains an encoder that is told each view's layer.
 
-    Where the encoder has `calibrate` and the config asks for it, its statistics of each layer are
-    measured on the training rows first.
-
     Args:
         encoder: a module x (M, T, H), `layer_idx` (M,), optionally `token_mask` (M, T), -> (M, D).
 
@@ -205,9 +235,6 @@ class LayerAwareContrastiveTrainer(ContrastiveTrainer[LayerAwareContrastiveTrain
     Raises:
         ConfigError: the config is a plain trainer's, or the encoder takes no `layer_idx`, or cannot
             be calibrated as asked.
-
-    Attributes:
-        layer_statistics: what was measured; None before, and after a resume.
 
     Examples:
         >>> import tempfile
@@ -229,24 +256,6 @@ class LayerAwareContrastiveTrainer(ContrastiveTrainer[LayerAwareContrastiveTrain
     takes_layers = True
     config_type = LayerAwareContrastiveTrainerConfig
     config: LayerAwareContrastiveTrainerConfig
-    layer_statistics: LayerStatistics | None = None
-
-    def prepare(self, train_source: KViewSource) -> None:
-        """Calibrates the encoder on the first epoch's batches."""
-        if not self.config.calibrate:
-            return
-        encoder = self.encoder
-        if not isinstance(encoder, LayerAwareProgressiveCompressor):
-            raise ConfigError(
-                f"{type(encoder).__name__} cannot be calibrated; set calibrate=False for an "
-                "encoder of your own"
-            )
-        batches = train_source.batches(
-            epoch=0, batch_size=self.config.batch_size, num_workers=self.config.num_workers
-        )
-        self.layer_statistics = encoder.calibrate(
-            batches, max_batches=self.config.calibration_batches, layer_ids=train_source.layer_ids
-        )
 
 
 def _loss(config: ContrastiveTrainerConfig, *, across_processes: bool) -> SupConLoss:

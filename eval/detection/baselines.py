@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .held_out import folds, require_classes
+from .folds import Folds, folds, require_classes
 
 Array = NDArray[np.float64]
 
@@ -26,14 +26,12 @@ class ProbeLayer:
         layer: the model's layer id.
         strength: its inverse penalty, chosen by cross-validation on the training rows.
         cv_auroc: the mean AUROC of that cross-validation.
-        held_out: of the labelled training rows, each by the probe fitted without it, (N,).
-        scores: of the test rows, log-odds, (n,).
+        scores: of the rows that were asked for, log-odds, (n,).
     """
 
     layer: int
     strength: float
     cv_auroc: float
-    held_out: Array
     scores: Array
 
 
@@ -59,6 +57,7 @@ def probe_layers(
     labels: NDArray[np.integer],
     test: NDArray[np.float32],
     *,
+    groups: Sequence[str] | None = None,
     seed: int = 0,
 ) -> list[ProbeLayer]:
     """A logistic probe on each layer's mean activation, with its penalty chosen on train alone.
@@ -67,19 +66,21 @@ def probe_layers(
         layers: the model's layer ids, L.
         train: the training rows' mean activations, (N, L, H).
         labels: of the training rows, 1, 0 or -1, (N,).
-        test: the test rows' mean activations, (n, L, H).
+        test: the mean activations of the rows to score, (n, L, H).
+        groups: the training rows' groups, which folds keep whole; None where each is its own.
         seed: of the cross-validation's folds.
 
     Raises:
-        LabelError: the training rows lack a class, or have one labelled row of it only.
+        LabelError: the training rows have fewer than two labelled rows, or groups, of a class.
     """
     from threadpoolctl import threadpool_limits
 
     known = require_classes(labels)
     y = labels[known] == 1
+    parts = folds(y, seed, None if groups is None else np.asarray(groups, object)[known])
     with threadpool_limits(1):  # thousands of small products: threads would wait for each other
         return [
-            _probe(layer, train[known, i], y, test[:, i], seed) for i, layer in enumerate(layers)
+            _probe(layer, train[known, i], y, test[:, i], parts) for i, layer in enumerate(layers)
         ]
 
 
@@ -88,25 +89,21 @@ def best_layer(layers: list[ProbeLayer]) -> ProbeLayer:
     return max(layers, key=lambda probe: (probe.cv_auroc, -probe.layer))
 
 
-def _probe(layer: int, x: NDArray, y: NDArray[np.bool_], test: NDArray, seed: int) -> ProbeLayer:
+def _probe(layer: int, x: NDArray, y: NDArray[np.bool_], test: NDArray, parts: Folds) -> ProbeLayer:
     from sklearn.metrics import roc_auc_score
 
     x, test = _few_features(*_standardised(x.astype(np.float64), test.astype(np.float64)))
-    parts = list(folds(y, seed))
-    held_out = {c: np.empty(len(y)) for c in _STRENGTHS}
-    for c, scores in held_out.items():
-        for fit, out in parts:
-            scores[out] = _fitted(x[fit], y[fit], c)(x[out])
-    quality = {
-        c: float(np.mean([roc_auc_score(y[out], scores[out]) for _, out in parts]))
-        for c, scores in held_out.items()
-    }
+
+    def cv_auroc(strength: float) -> float:
+        fitted = [(out, _fitted(x[fit], y[fit], strength)) for fit, out in parts]
+        return float(np.mean([roc_auc_score(y[out], score(x[out])) for out, score in fitted]))
+
+    quality = {c: cv_auroc(c) for c in _STRENGTHS}
     strength = max(_STRENGTHS, key=lambda c: (quality[c], -c))
     return ProbeLayer(
         layer=layer,
         strength=strength,
         cv_auroc=quality[strength],
-        held_out=held_out[strength],
         scores=_fitted(x, y, strength)(test),
     )
 

@@ -71,6 +71,10 @@ class LabelledRows:
             known_groups = None if groups is None else list(np.asarray(groups)[self._known])
             self._draws = resamples(self._labels, groups=known_groups, count=count, seed=seed)
 
+    def __len__(self) -> int:
+        """All test rows, n."""
+        return len(self._known)
+
     @property
     def n_resamples(self) -> int:
         """The resamples that have both classes."""

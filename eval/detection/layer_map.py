@@ -17,10 +17,10 @@ _SHOWN = 300
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerMap:
-    """The embeddings of test samples at every layer, made small enough to be drawn.
+    """The embeddings of test samples at the view layers, made small enough to be drawn.
 
     Attributes:
-        layers: the model's layer ids, L.
+        layers: the model's layer ids of the views, L.
         similarity: mean cosine between a sample's embeddings at two layers, (L, L).
         points: the embeddings of the shown samples in their two main directions, (s, L, 2).
         rows: the shown samples among the test rows, (s,).
@@ -35,7 +35,7 @@ class LayerMap:
 
 
 def layer_map(embeddings: EmbeddingBatch, layers: tuple[int, ...], seed: int) -> LayerMap:
-    """Maps embeddings of every layer.
+    """Maps embeddings of some layers.
 
     Args:
         embeddings: z_views (n, L, D), a view per layer.

@@ -61,7 +61,7 @@ def _distances(reference: Tensor, queries: Tensor, found: Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChosenK:
-    """What leaving each labelled training row out in turn found.
+    """What the validation rows say of numbers of neighbours.
 
     Attributes:
         k: the best number of neighbours, the smallest of equals.
@@ -75,42 +75,41 @@ class ChosenK:
 @boundary
 def choose_k(
     train: EmbeddingBatch,
+    val: EmbeddingBatch | None,
     *,
     reference: Reference = "not_hallucinated",
     candidates: Sequence[int] = CANDIDATES,
 ) -> ChosenK:
-    """Chooses k for a `KNNDetector` on labelled training rows, each of them left out in turn.
+    """Chooses k for a `KNNDetector` on labelled rows that the encoder was not trained on.
+
+    On training rows every k would look perfect: the encoder has put them where their labels are.
 
     Args:
-        train: the training rows, with labels.
-        reference: which of them are neighbours.
+        train: the training rows.
+        val: the validation rows.
+        reference: which training rows are neighbours.
         candidates: numbers to choose from.
 
     Raises:
-        LabelError: the training rows lack a class.
+        LabelError: the validation rows lack a class, or there are none.
         ConfigError: the reference set is too small for every candidate.
     """
     from sklearn.metrics import roc_auc_score
 
-    labels = torch.full((len(train),), -1.0) if train.halu is None else train.halu.cpu()
-    known = labels >= 0
-    if labels[known].unique().numel() < 2:
-        raise LabelError("choosing k needs labelled training rows of both classes; set k instead")
-    in_reference = torch.zeros_like(known)
-    in_reference[reference_rows(train, reference)] = True
-    usable = sorted(k for k in candidates if 1 <= k < int(in_reference.sum()))
+    known = None if val is None or val.halu is None else val.halu >= 0
+    if val is None or val.halu is None or val.halu[known].unique().numel() < 2:
+        raise LabelError(
+            "choosing k needs validation rows of both labels (split three_way); set k instead"
+        )
+    neighbours = sample_vectors(train.z_views)[reference_rows(train, reference)]
+    usable = sorted(k for k in candidates if 1 <= k < len(neighbours))
     if not usable:
         raise ConfigError(
-            f"a reference set of {int(in_reference.sum())} rows is too small for every k in "
-            f"{tuple(candidates)}: with one row left out, k neighbours take k + 1 rows"
+            f"a reference set of {len(neighbours)} rows is too small for every k in "
+            f"{tuple(candidates)}: k neighbours take k + 1 rows"
         )
-    vectors = sample_vectors(train.z_views)
-    distances = nearest(vectors[known], vectors[in_reference], usable[-1] + 1).cpu()
-    # a row of the reference set is its own nearest neighbour, and is left out by leaving that out
-    itself = in_reference[known].unsqueeze(1)
-    others = torch.where(itself, distances[:, 1:], distances[:, :-1])
-    means = others.cumsum(dim=1) / torch.arange(1, others.shape[1] + 1)
-    auroc = {
-        k: float(roc_auc_score(labels[known].numpy(), means[:, k - 1].numpy())) for k in usable
-    }
+    distances = nearest(sample_vectors(val.z_views)[known], neighbours, usable[-1]).cpu()
+    means = distances.cumsum(dim=1) / torch.arange(1, usable[-1] + 1)
+    labels = val.halu[known].cpu().numpy()
+    auroc = {k: float(roc_auc_score(labels, means[:, k - 1].numpy())) for k in usable}
     return ChosenK(k=max(auroc, key=lambda k: (auroc[k], -k)), auroc=auroc)

@@ -43,8 +43,15 @@ def evaluation_json(evaluation: DetectionEvaluation) -> dict[str, Any]:
     return {
         "schema": "kview-evaluation/1",
         "polarity": "higher scores mean more likely hallucinated",
+        "chosen": evaluation.choice.name,
+        "choice": {
+            "validated": evaluation.choice.validated,
+            "reason": evaluation.choice.reason,
+            "val_auroc": dict(evaluation.choice.val_auroc),
+        },
         "data": {
             "n_train": evaluation.n_train,
+            "n_val": evaluation.n_val,
             "n_test": len(evaluation.hashkeys),
             "n_labelled": int((evaluation.labels >= 0).sum()),
             "reference": evaluation.reference,

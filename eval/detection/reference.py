@@ -35,6 +35,18 @@ def reference_rows(train: EmbeddingBatch, reference: Reference) -> list[int]:
     return rows
 
 
+def labelled_rows(train: EmbeddingBatch) -> list[int]:
+    """Which of the training samples detectors of two classes are fitted on: the labelled ones.
+
+    Raises:
+        LabelError: none is.
+    """
+    rows = [] if train.halu is None else (train.halu >= 0).nonzero().flatten().tolist()
+    if not rows:
+        raise LabelError(f"none of the {len(train)} training samples is labelled")
+    return rows
+
+
 def select(batch: EmbeddingBatch, rows: list[int]) -> EmbeddingBatch:
     """Some samples of a batch, in the order of `rows`."""
     return EmbeddingBatch(

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...contracts import EmbeddingBatch
+from .choice import Choice
 from .comparison import Difference
 from .layer_map import LayerMap
 from .reference import Reference
@@ -32,7 +33,7 @@ class ScoredLayer:
 
     Attributes:
         layer: the model's layer id.
-        knn: the metrics of kNN on its embeddings.
+        knn: the metrics of kNN on its embeddings; none where no view is drawn from it.
         probe: the metrics of the linear probe on its activations.
         probe_cv_auroc: the probe's AUROC in cross-validation on the training rows; None without.
         chosen: whether its probe is the one that is reported as the baseline.
@@ -52,16 +53,18 @@ class DetectionEvaluation:
     Attributes:
         hashkeys: the test rows, n.
         labels: theirs, (n,): 1, 0 or -1.
-        detectors: by name: knn, mahalanobis, cosine, or those that were given.
+        choice: the detector to rely on, and why.
+        detectors: by name: those of `default_detectors`, or those that were given.
         baselines: by name: length, probe.
         differences: each detector's AUROC less each baseline's; empty without metrics.
         layers: what each layer alone detects.
         layer_map: how the layers' embeddings lie.
         reference: which training rows the detectors were fitted on.
         n_train: training rows.
-        n_reference: those of them that the detectors were fitted on.
+        n_val: validation rows.
+        n_reference: those of the training rows that detectors of one class were fitted on.
         k: the neighbours of kNN.
-        view_layers: the model's layer ids of the K views.
+        view_layers: the model's layer ids of the K views that were scored.
         n_resamples: resamples behind every interval.
         grouped: whether resamples keep groups together.
         seed: of the resamples and the folds.
@@ -70,6 +73,7 @@ class DetectionEvaluation:
 
     hashkeys: tuple[str, ...]
     labels: NDArray[np.int8]
+    choice: Choice
     detectors: Mapping[str, Scored]
     baselines: Mapping[str, Scored]
     differences: tuple[Difference, ...]
@@ -77,6 +81,7 @@ class DetectionEvaluation:
     layer_map: LayerMap
     reference: Reference
     n_train: int
+    n_val: int
     n_reference: int
     k: int
     view_layers: tuple[int, ...]

@@ -18,7 +18,7 @@ def test_errors_say_the_way_out(store, tmp_path, capsys):
     again = error_of(capsys, "train", str(store), "--out", str(run))
     assert f"kview train --resume {run}" in again
     assert "add --layer-aware" in error_of(
-        capsys, "train", str(store), "--out", str(tmp_path / "b"), "--no-calibrate"
+        capsys, "train", str(store), "--out", str(tmp_path / "b"), "--conditioning", "film_out"
     )
     assert "is no run's config.json" in error_of(
         capsys, "train", "--config", str(tmp_path / "none.json"), "--out", str(tmp_path / "c")

@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from helpers.sources import MemorySource
-from kview.contracts import ConfigError, ContractError, KViewBatch
+from kview.contracts import ConfigError, ContractError, KViewBatch, ViewEncoder
 from kview.eval import embed, evenly_spaced
-from kview.eval.embedding import at_views, embed_layers, token_means
+from kview.eval.embedding import embed_layers, token_means
 
+EVERY = (0, 1, 2, 3, 4)
 VIEWS = (0, 2, 4)
 
 
@@ -53,8 +54,8 @@ def test_token_means_leave_padding_out():
 
 
 def test_some_views_of_all_layers_are_what_embedding_them_alone_gives(source_of, encoder):
-    layers, _ = embed_layers(encoder, source_of(10), batch_size=4)
-    some, alone = at_views(layers, VIEWS), embed(encoder, source_of(10, views=VIEWS))
+    some, _ = embed_layers(encoder, source_of(10), views=VIEWS, batch_size=4)
+    alone = embed(encoder, source_of(10, views=VIEWS))
     torch.testing.assert_close(some.z_views, alone.z_views)
     assert (some.hashkey, some["halu"].tolist()) == (alone.hashkey, alone["halu"].tolist())
 
@@ -62,8 +63,8 @@ def test_some_views_of_all_layers_are_what_embedding_them_alone_gives(source_of,
 @pytest.mark.parametrize("batch_size", [1, 4, 10])
 def test_layers_come_in_their_order_whatever_the_views(source_of, encoder, batch_size):
     straight, turned = source_of(10), source_of(10, views=(3, 0, 4, 1, 2))
-    first, means = embed_layers(encoder, straight, batch_size=batch_size)
-    second, same_means = embed_layers(encoder, turned, batch_size=batch_size)
+    first, means = embed_layers(encoder, straight, views=EVERY, batch_size=batch_size)
+    second, same_means = embed_layers(encoder, turned, views=EVERY, batch_size=batch_size)
     torch.testing.assert_close(first.z_views, second.z_views)
     torch.testing.assert_close(means, same_means)
     (batch,) = straight.batches(epoch=0, batch_size=10)
@@ -72,17 +73,17 @@ def test_layers_come_in_their_order_whatever_the_views(source_of, encoder, batch
 
 def test_layers_may_come_in_another_order_in_each_row(encoder):
     source = MemorySource(12, num_views=8, num_layers=8, hidden_size=8)
-    _, means = embed_layers(encoder, source, batch_size=5)
+    _, means = embed_layers(encoder, source, views=range(8), batch_size=5)
     torch.testing.assert_close(means, source.x.mean(dim=2))
 
 
 def test_sources_that_do_not_fit_are_refused(source_of, encoder):
     with pytest.raises(ConfigError, match="3 views of 5 layers"):
-        embed_layers(encoder, source_of(6, views=(0, 1, 2)))
+        embed_layers(encoder, source_of(6, views=(0, 1, 2)), views=(0, 1))
     repeating = source_of(6, views=(0, 1, 2, 3, 3))
     repeating.views_repeat = True
     with pytest.raises(ConfigError, match="every layer once"):
-        embed_layers(encoder, repeating)
+        embed_layers(encoder, repeating, views=EVERY)
     shuffled = source_of(6)
     rows = list(shuffled.batches(epoch=0, batch_size=3))
     shuffled.batches = lambda **_: iter(rows[::-1])
@@ -90,3 +91,23 @@ def test_sources_that_do_not_fit_are_refused(source_of, encoder):
         embed(encoder, shuffled)
     with pytest.raises(ContractError, match="0 rows, one at least, in order"):
         embed(encoder, source_of(0))
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_an_encoder_of_some_layers_is_only_asked_about_these(source_of, encoder, wrapped):
+    source, asked = source_of(6, views=(4, 3, 2, 1, 0)), []
+    encoder.eval()
+
+    class OfTwo(torch.nn.Module):
+        layer_ids = (3, 1)
+
+        def forward(self, x, *, layer_idx, token_mask):
+            asked.append(layer_idx.tolist())
+            return encoder(x, token_mask=token_mask)
+
+    given = ViewEncoder(OfTwo(), layer_ids=[3, 3, 1, 3, 3]) if wrapped else OfTwo()
+    found, means = embed_layers(given, source, views=(1, 3) if not wrapped else (2, 3))
+    assert asked == [[1, 0] * 6]
+    views = (1, 3) if not wrapped else (2, 3)
+    torch.testing.assert_close(found.z_views, embed(encoder, source_of(6, views=views)).z_views)
+    assert means.shape[1] == 5

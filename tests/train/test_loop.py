@@ -82,7 +82,9 @@ def test_accumulation_takes_one_optimiser_step_a_group(tmp_path):
 
 def test_accumulated_gradient_is_the_mean_over_its_batches():
     source = MemorySource(32)
-    config = ContrastiveTrainerConfig(batch_size=16, accumulate_steps=2, accelerator="cpu")
+    config = ContrastiveTrainerConfig(
+        batch_size=16, accumulate_steps=2, accelerator="cpu", calibrate=False
+    )
     trainer = ContrastiveTrainer(ProgressiveCompressor(16, 8, dropout=0.0), config)
     batches = list(source.batches(epoch=0, batch_size=16))
     loss = torch.stack([trainer.training_step(batch).loss for batch in batches]).mean()

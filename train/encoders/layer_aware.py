@@ -9,10 +9,11 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
-from ...contracts import ConfigError, ContractError, KViewBatch, boundary, current_level
+from ...contracts import ConfigError, KViewBatch, boundary
 from ...contracts.settings import settings
 from .layer_statistics import LayerStatistics, measure_layers
 from .progressive import CompressorSettings, ProgressiveCompressor, check_input_dim
+from .standardization import LayerStandardization
 
 Conditioning = Literal["film_in", "film_out", "film_both", "positional", "concatenate"]
 """Where the layer enters: scale and shift of the tokens, of the embedding, or of both (FiLM, Perez
@@ -79,6 +80,7 @@ class LayerAwareProgressiveCompressor(nn.Module):
         )
         self.input_dim, self.embedding_dim = input_dim, embedding_dim
         self.layer_ids = self.settings.layer_ids
+        self.standardize = LayerStandardization(input_dim, self.layer_ids)
         count = len(self.layer_ids)
         extra = _LAYER_DIM if conditioning == "concatenate" else 0
         self.compressor = ProgressiveCompressor(input_dim + extra, embedding_dim, dropout=dropout)
@@ -90,12 +92,6 @@ class LayerAwareProgressiveCompressor(nn.Module):
             self.film_out = FiLM(embedding_dim)
         if conditioning == "positional":
             self.shift = nn.Linear(_LAYER_DIM, input_dim)
-        self.register_buffer("mean", torch.zeros(count, input_dim))
-        self.register_buffer("std", torch.ones(count, input_dim))
-        self.register_buffer("norm", torch.zeros(count))
-        self.mean: Tensor
-        self.std: Tensor
-        self.norm: Tensor
 
     @property
     def config(self) -> dict[str, object]:
@@ -125,8 +121,7 @@ class LayerAwareProgressiveCompressor(nn.Module):
                 (looked at on the CPU; elsewhere at level `full`, for it waits for the device).
         """
         check_input_dim(x, self.settings.input_dim)
-        self._check_range(layer_idx)
-        x = (x - self.mean[layer_idx, None]) / self.std[layer_idx, None]  # (M, T, H)
+        x = self.standardize(x, layer_idx).to(self.compressor.project.weight.dtype)
         if self.vectors is None:
             return self.compressor(x, token_mask=token_mask)
         layer = self.vectors(layer_idx)[:, None]  # (M, 1, _LAYER_DIM)
@@ -146,7 +141,7 @@ class LayerAwareProgressiveCompressor(nn.Module):
         max_batches: int | None = None,
         layer_ids: Sequence[int] | None = None,
     ) -> LayerStatistics:
-        """Sets each layer's mean, deviation and norm to those of the batches' real tokens.
+        """Has tokens standardised by each layer's mean and deviation over the batches' real tokens.
 
         Args:
             batches: batches of training data with `view_indices`, each read once.
@@ -174,19 +169,8 @@ class LayerAwareProgressiveCompressor(nn.Module):
             layer_ids=self.layer_ids,
             **{n: getattr(found, n)[order] for n in ("count", "mean", "std", "norm")},
         )
-        self.mean.copy_(statistics.mean)
-        self.std.copy_(torch.where(statistics.std > 0, statistics.std, 1))
-        self.norm.copy_(statistics.norm)
+        self.standardize.set_statistics(statistics)
         return statistics
-
-    def _check_range(self, layer_idx: Tensor) -> None:
-        if torch.compiler.is_compiling() or layer_idx.numel() == 0:
-            return
-        if layer_idx.device.type == "cpu" or current_level() == "full":
-            low, high = (int(i) for i in torch.aminmax(layer_idx))
-            if low < 0 or high >= len(self.layer_ids):
-                rule = f"0 to {len(self.layer_ids) - 1}, positions in {list(self.layer_ids)}"
-                raise ContractError.of("encoder", "layer_idx", "range", rule, f"{low} to {high}")
 
 
 class FiLM(nn.Module):

@@ -1,14 +1,17 @@
 """`ProgressiveCompressor`: the plain encoder of one view."""
 
 import dataclasses
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from ...contracts import ContractError, boundary
+from ...contracts import ContractError, KViewBatch, boundary
 from ...contracts.settings import Count, Share, settings
+from .layer_statistics import LayerStatistics, measure_layers
+from .standardization import LayerStandardization
 
 
 @settings
@@ -23,9 +26,11 @@ class CompressorSettings:
 class ProgressiveCompressor(nn.Module):
     """Halves the width of every token until it is near the embedding's, then pools the tokens.
 
-    Each step is Linear, LayerNorm, GELU and dropout. The mean and the maximum over the real tokens,
-    side by side, are projected to the embedding: the maximum keeps what one token shows, which the
-    mean over a long response would dilute. It takes any layer's activations alike.
+    Tokens are standardised by their layer first, once `calibrate` has been called; until then they
+    pass as they are. Each step is Linear, LayerNorm, GELU and dropout. The mean and the maximum
+    over the real tokens, side by side, are projected to the embedding: the maximum keeps what one
+    token shows, which the mean over a long response would dilute. Apart from the standardisation,
+    it takes any layer's activations alike.
 
     Args:
         input_dim: H, the hidden size of the language model.
@@ -49,8 +54,9 @@ class ProgressiveCompressor(nn.Module):
             input_dim=input_dim, embedding_dim=embedding_dim, dropout=dropout
         )
         self.input_dim, self.embedding_dim = input_dim, embedding_dim
+        self.standardize = LayerStandardization(input_dim)
         widths = halving_widths(input_dim, embedding_dim)
-        steps: list[nn.Module] = [nn.LayerNorm(input_dim)]
+        steps: list[nn.Module] = []
         for before, after in pairwise(widths):
             steps += [nn.Linear(before, after), nn.LayerNorm(after), nn.GELU(), nn.Dropout(dropout)]
         self.tokens = nn.Sequential(*steps)
@@ -61,24 +67,64 @@ class ProgressiveCompressor(nn.Module):
         """The arguments that make another of its kind; JSON values."""
         return dataclasses.asdict(self.settings)
 
+    @property
+    def layer_ids(self) -> tuple[int, ...] | None:
+        """The model's layer ids that it was calibrated on; None where it tells no layers apart."""
+        return self.standardize.layer_ids or None
+
     @boundary
     def forward(
-        self, x: Float[Tensor, "M T H"], *, token_mask: Bool[Tensor, "M T"] | None = None
+        self,
+        x: Float[Tensor, "M T H"],
+        *,
+        layer_idx: Int[Tensor, " M"] | None = None,
+        token_mask: Bool[Tensor, "M T"] | None = None,
     ) -> Float[Tensor, "M D"]:
         """Encodes flattened views.
 
         Args:
             x: activations, (M, T, H).
+            layer_idx: position of each view's layer in `layer_ids`, (M,); needed once the encoder
+                is calibrated.
             token_mask: where a token is real, (M, T); None where all are.
 
         Returns:
             Embeddings, (M, D), of no particular length.
 
         Raises:
-            ContractError: a shape is wrong, or H is not `input_dim`.
+            ContractError: a shape is wrong, H is not `input_dim`, or a layer is missing, out of
+                range or was never seen.
         """
         check_input_dim(x, self.settings.input_dim)
+        x = self.standardize(x, layer_idx).to(self.project.weight.dtype)
         return self.project(pool_tokens(self.tokens(x), token_mask))
+
+    def calibrate(
+        self,
+        batches: Iterable[KViewBatch],
+        *,
+        max_batches: int | None = None,
+        layer_ids: Sequence[int] | None = None,
+    ) -> LayerStatistics:
+        """Has tokens standardised by each layer's mean and deviation over the batches' real tokens.
+
+        Args:
+            batches: batches of training data, each read once.
+            max_batches: stop after so many.
+            layer_ids: the model's layer ids at the positions that `view_indices` name; None to
+                have one mean and one deviation for all layers. A layer that no batch shows
+                cannot be encoded.
+
+        Returns:
+            The statistics.
+
+        Raises:
+            ContractError: a batch breaks its contract, has no `view_indices` where `layer_ids` are
+                given, or holds NaN or infinity.
+        """
+        statistics = measure_layers(batches, layer_ids, max_batches=max_batches, allow_unseen=True)
+        self.standardize.set_statistics(statistics)
+        return statistics
 
 
 def halving_widths(input_dim: int, embedding_dim: int) -> list[int]:

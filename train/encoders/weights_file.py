@@ -19,7 +19,7 @@ from .progressive import ProgressiveCompressor
 ENCODER_FILE = "encoder.safetensors"
 """The encoder's name in a run's folder."""
 
-_FORMAT = "kview-encoder/1"
+_FORMAT = "kview-encoder/2"
 _KEY = "kview"  # one key: safetensors writes several in no fixed order
 _ENCODERS: Mapping[str, Callable[..., nn.Module]] = {
     cls.__name__: cls for cls in (ProgressiveCompressor, LayerAwareProgressiveCompressor)
@@ -111,7 +111,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     found = described.get("format") if isinstance(described, dict) else None
     if found != _FORMAT:
         raise CheckpointError(
-            f"{path} is no encoder of kview's: its format is {found!r}, not {_FORMAT!r}"
+            f"{path} is no encoder of this kview's: its format is {found!r}, not {_FORMAT!r}; "
+            "train it again if an older kview wrote it"
         )
     if not isinstance(described.get("config"), dict) or "encoder" not in described:
         raise CheckpointError(f"{path} does not say which encoder it holds, and its config")

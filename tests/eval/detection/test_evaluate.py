@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 from sklearn.metrics import roc_auc_score
 
-from kview.contracts import ConfigError, LabelError
+from kview.contracts import ConfigError, LabelError, ViewEncoder
 from kview.eval import (
     DetectionMetrics,
     NoMetrics,
@@ -39,8 +39,10 @@ def scores_of(scored: Scored) -> np.ndarray:
     return scored.scores
 
 
-def run(source_of, encoder, *, relabel=None, **settings):
+def run(source_of, encoder, *, relabel=None, validated=False, **settings):
     train, test = source_of(60, seed=1), source_of(40, seed=2, prefix="t")
+    if validated:
+        settings["val"] = source_of(30, seed=3, prefix="v")
     if relabel is not None:
         test.labels = relabel(test.labels)
     return evaluate_detection(
@@ -62,8 +64,11 @@ def test_each_split_is_read_once(source_of, encoder):
         return source
 
     train, test = source_of(60, seed=1), source_of(40, seed=2, prefix="t")
-    evaluate_detection(encoder, train=counted(train), test=counted(test), n_resamples=10)
-    assert reads == ["row0", "t0"]
+    val = source_of(30, seed=3, prefix="v")
+    evaluate_detection(
+        encoder, train=counted(train), test=counted(test), val=counted(val), n_resamples=10
+    )
+    assert sorted(reads) == ["row0", "t0", "v0"]
 
 
 def test_scores_are_those_of_embedding_the_views_and_reading_the_layers_apart(source_of, encoder):
@@ -73,7 +78,8 @@ def test_scores_are_those_of_embedding_the_views_and_reading_the_layers_apart(so
     )
     reference = reference_set(train, "not_hallucinated")
     for name, detector in default_detectors().items():
-        expected = detector.fit(reference).score(test).numpy()
+        fitted = detector.fit(train if getattr(detector, "two_class", False) else reference)
+        expected = fitted.score(test).numpy()
         np.testing.assert_allclose(scores_of(found.detectors[name]), expected, rtol=1e-5, atol=1e-6)
     sources = source_of(60, seed=1), source_of(40, seed=2)
     x, z = (
@@ -122,7 +128,7 @@ def test_the_signal_is_found_and_beside_it_stand_the_baselines(source_of, encode
     assert len(chosen) == 1
     assert chosen[0].layer >= 2
     assert {(d.first, d.second) for d in found.differences} == {
-        (d, b) for d in ("knn", "mahalanobis", "cosine") for b in ("length", "probe")
+        (d, b) for d in default_detectors() for b in ("length", "probe")
     }
 
 
@@ -135,24 +141,95 @@ def test_the_probe_layer_is_chosen_without_the_test_labels(source_of, encoder):
 
 
 def test_what_each_layer_detects_stands_beside_it(source_of, encoder):
-    found = run(source_of, encoder)
+    found = run(source_of, encoder, views=(1, 2, 4))
     assert [layer.layer for layer in found.layers] == [0, 1, 2, 3, 4]
-    knn = [layer.knn.auroc.value for layer in found.layers if not isinstance(layer.knn, NoMetrics)]
-    assert max(knn[:2]) < min(knn[2:])
-    z = embed(encoder, source_of(40, seed=2)).z_views.double()
+    knn = {
+        layer.layer: layer.knn.auroc.value
+        for layer in found.layers
+        if not isinstance(layer.knn, NoMetrics)
+    }
+    assert list(knn) == [1, 2, 4]
+    assert knn[1] < min(knn[2], knn[4])
+    z = embed(encoder, source_of(40, seed=2, views=(1, 2, 4))).z_views.double()
     unit = z / z.norm(dim=-1, keepdim=True)
     similarity = torch.einsum("nld,nmd->lm", unit, unit) / 40
     np.testing.assert_allclose(found.layer_map.similarity, similarity.numpy(), atol=1e-6)
-    assert found.layer_map.points.shape == (40, 5, 2)
+    assert found.layer_map.layers == (1, 2, 4)
+    assert found.layer_map.points.shape == (40, 3, 2)
     assert 0 < sum(found.layer_map.explained) <= 1
 
 
-def test_k_is_chosen_on_train_where_asked(source_of, encoder, tmp_path):
-    found = run(source_of, encoder, k="leave_one_out")
+def test_by_default_the_views_are_the_layers_that_the_encoder_knows(source_of, encoder):
+    class OfTwo(torch.nn.Module):
+        layer_ids = (1, 3)
+
+        def forward(self, x, *, layer_idx, token_mask):
+            return encoder(x, token_mask=token_mask)
+
+    encoder.eval()
+    assert run(source_of, OfTwo(), views=None).view_layers == (1, 3)
+    assert run(source_of, ViewEncoder(OfTwo()), views=None).view_layers == (1, 3)
+    assert run(source_of, encoder, views=None).view_layers == (0, 1, 2, 3, 4)
+
+
+def test_k_is_chosen_on_validation_rows_where_asked(source_of, encoder, tmp_path):
+    found = run(source_of, encoder, validated=True, k="validation")
     train = embed(encoder, source_of(60, seed=1, views=VIEWS))
-    assert found.k == choose_k(train).k
+    val = embed(encoder, source_of(30, seed=3, views=VIEWS))
+    assert found.k == choose_k(train, val).k
     write_evaluation(tmp_path, found)
     assert json.loads((tmp_path / "evaluation.json").read_text())["data"]["k"] == found.k
+    with pytest.raises(LabelError, match="validation rows of both labels"):
+        run(source_of, encoder, k="validation")
+
+
+def test_validation_rows_choose_the_detector(source_of, encoder, tmp_path):
+    found = run(source_of, encoder, validated=True)
+    val = source_of(30, seed=3, views=VIEWS)
+    train = embed(encoder, source_of(60, seed=1, views=VIEWS))
+    reference = reference_set(train, "not_hallucinated")
+    expected = {}
+    for name, detector in default_detectors().items():
+        fitted = detector.fit(train if getattr(detector, "two_class", False) else reference)
+        expected[name] = roc_auc_score(val.labels, fitted.score(embed(encoder, val)).numpy())
+    assert found.choice.val_auroc == pytest.approx(expected)
+    assert found.choice.name == max(expected, key=expected.__getitem__)
+    write_evaluation(tmp_path, found)
+    written = json.loads((tmp_path / "evaluation.json").read_text())
+    assert written["chosen"] == found.choice.name
+    assert written["choice"]["validated"] is True
+    assert written["data"]["n_val"] == 30
+
+
+def one_class(source):
+    source.labels = np.zeros_like(source.labels)
+    return source
+
+
+def test_without_validation_rows_the_detector_is_knn_and_unchosen(source_of, encoder, tmp_path):
+    for found in (
+        run(source_of, encoder),
+        run(source_of, encoder, val=one_class(source_of(30, seed=3))),
+    ):
+        assert (found.choice.name, found.choice.validated) == ("knn", False)
+        assert "no validation rows of both labels" in found.choice.reason
+        for scored in found.scored.values():
+            assert isinstance(scored.metrics, DetectionMetrics)
+            assert scored.metrics.calibration_error is None
+        write_evaluation(tmp_path, found)
+        written = json.loads((tmp_path / "evaluation.json").read_text())
+        assert (written["chosen"], written["choice"]["validated"]) == ("knn", False)
+
+
+def test_nothing_is_said_of_two_classes_where_train_has_one(source_of, encoder):
+    train, test = one_class(source_of(60, seed=1)), source_of(40, seed=2, prefix="t")
+    found = evaluate_detection(encoder, train=train, test=test, n_resamples=10)
+    assert isinstance(found.detectors["knn"].metrics, DetectionMetrics)
+    for name in ("two_class_knn", "logistic"):
+        assert found.detectors[name].scores is None
+        metrics = found.detectors[name].metrics
+        assert isinstance(metrics, NoMetrics)
+        assert "labelled 0 and 1" in metrics.reason
 
 
 def test_a_detector_of_ones_own_is_judged_like_the_others(source_of, encoder):
@@ -191,7 +268,12 @@ def test_embeddings_are_written_on_request(source_of, encoder, tmp_path):
 
 
 def test_files_hold_the_metrics_and_a_row_per_sample(source_of, encoder, tmp_path):
-    found = run(source_of, encoder, relabel=lambda y: np.where(np.arange(len(y)) == 3, -1, y))
+    found = run(
+        source_of,
+        encoder,
+        validated=True,
+        relabel=lambda y: np.where(np.arange(len(y)) == 3, -1, y),
+    )
     write_evaluation(tmp_path, found)
     written = json.loads((tmp_path / "evaluation.json").read_text())
     for name in ("knn", "mahalanobis", "cosine"):
@@ -215,7 +297,8 @@ def test_files_hold_the_metrics_and_a_row_per_sample(source_of, encoder, tmp_pat
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == [
         *("hashkey", "split", "halu"),
-        *("knn", "mahalanobis", "cosine", "length", "probe"),
+        *default_detectors(),
+        *("length", "probe"),
     ]
     assert [row["hashkey"] for row in rows] == list(found.hashkeys)
     assert rows[3]["halu"] == "-1"

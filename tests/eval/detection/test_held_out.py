@@ -2,10 +2,8 @@
 
 import numpy as np
 import pytest
-import torch
 
-from kview.contracts import EmbeddingBatch
-from kview.eval.detection.held_out import held_out_scores, probabilities
+from kview.eval.detection.held_out import labelled_scores, probabilities
 from kview.eval.detection.intervals import resamples
 from kview.eval.detection.scoring import calibration_error
 
@@ -32,25 +30,9 @@ def test_the_error_is_the_mean_gap_over_bins():
     assert calibration_error(1.0 - halves, halves, resamples(halves, count=0)).value == 1
 
 
-def test_no_row_is_scored_by_a_detector_that_was_fitted_on_it():
-    class Memory:
-        def fit(self, reference):
-            self.seen = set(reference.hashkey)
-            self.labels = set(reference.halu.tolist())
-            return self
-
-        def score(self, batch):
-            assert self.seen.isdisjoint(batch.hashkey)
-            assert self.labels == {0}
-            return torch.tensor([float(key) for key in batch.hashkey])
-
-    n = 20
-    train = EmbeddingBatch(
-        z_views=torch.randn(n, 2, 3),
-        hashkey=[str(i) for i in range(n)],
-        halu=torch.arange(n) % 3 - 1.0,
-    )
-    scores, labels = held_out_scores(Memory(), train, "not_hallucinated", seed=0)
-    known = [i for i in range(n) if i % 3 != 0]
-    assert scores.tolist() == known
-    assert labels.tolist() == [i % 3 - 1 for i in known]
+def test_only_labelled_rows_of_both_classes_say_what_a_score_is_worth():
+    scores, labels = np.arange(5.0), np.array([1, -1, 0, -1, 1])
+    found = labelled_scores(scores, labels)
+    assert found is not None
+    assert (found[0].tolist(), found[1].tolist()) == ([0, 2, 4], [1, 0, 1])
+    assert labelled_scores(scores, np.array([1, -1, 1, -1, 1])) is None

@@ -109,8 +109,7 @@ def test_calibrate_standardises_the_tokens_of_every_layer():
         tokens = seen[0][flat.layer_idx == layer][flat.token_mask[flat.layer_idx == layer]]
         torch.testing.assert_close(tokens.mean(0), torch.zeros(H), atol=1e-3, rtol=0)
         torch.testing.assert_close(tokens.std(0, correction=0), torch.ones(H), atol=1e-3, rtol=0)
-    torch.testing.assert_close(encoder.mean.double(), report.mean, atol=1e-4, rtol=1e-5)
-    torch.testing.assert_close(encoder.norm.double(), report.norm, atol=1e-4, rtol=1e-5)
+    torch.testing.assert_close(encoder.standardize.mean.double(), report.mean, atol=1e-4, rtol=1e-5)
 
 
 def test_calibrate_maps_the_layers_of_the_data_by_id():
@@ -124,7 +123,7 @@ def test_calibrate_maps_the_layers_of_the_data_by_id():
         layer_ids=[LAYERS[i] for i in order],
     )
     assert report.layer_ids == LAYERS
-    torch.testing.assert_close(turned.mean, straight.mean)
+    torch.testing.assert_close(turned.standardize.mean, straight.standardize.mean)
     with pytest.raises(ConfigError, match=r"\[0, 3, 8\]"):
         turned.calibrate([batch], layer_ids=[0, 3, 8])
 
@@ -135,8 +134,8 @@ def test_a_dimension_that_never_varies_is_only_shifted():
     x = batch.views_activations.clone()
     x[..., 2] = 5.0
     encoder.calibrate([batch.replace(views_activations=x)])
-    assert encoder.std[:, 2].eq(1).all()
-    assert encoder.mean[:, 2].eq(5).all()
+    assert encoder.standardize.std[:, 2].eq(1).all()
+    assert encoder.standardize.mean[:, 2].eq(5).all()
 
 
 @pytest.mark.parametrize("index", [-1, 3])

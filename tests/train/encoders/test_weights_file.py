@@ -60,8 +60,8 @@ def test_layer_aware_encoder_keeps_its_layers_and_statistics(
     encoder = LayerAwareProgressiveCompressor(
         6, 3, layer_ids=(4, 8, 15), conditioning=conditioning
     ).eval()
-    encoder.mean.normal_()
-    encoder.std.uniform_(0.5, 2)
+    encoder.standardize.mean.normal_()
+    encoder.standardize.std.uniform_(0.5, 2)
     save_encoder(encoder, tmp_path / "encoder.safetensors")
     loaded = load_encoder(tmp_path)
     assert isinstance(loaded, LayerAwareProgressiveCompressor)

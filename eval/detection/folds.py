@@ -1,0 +1,68 @@
+"""Cross-validation on labelled rows: classes spread evenly, groups whole."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...contracts import LabelError
+
+_FOLDS = 5
+
+Folds = list[tuple[NDArray[np.intp], NDArray[np.intp]]]
+"""Rows to fit on and rows held out, of each fold; both have both classes."""
+
+
+def folds(labels: NDArray, seed: int, groups: Sequence[str] | NDArray | None = None) -> Folds:
+    """Five folds, fewer for few rows or groups.
+
+    Args:
+        labels: 1 or 0, (n,).
+        seed: of the shuffling.
+        groups: the rows' groups, (n,); None where each row is its own.
+
+    Raises:
+        LabelError: there are fewer than two rows, or groups, of a class.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    labels = np.asarray(labels).astype(np.int64)
+    units = np.arange(len(labels)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    counts = {label: len(np.unique(units[labels == label])) for label in (0, 1)}
+    if min(counts.values()) < 2:
+        raise LabelError(
+            f"the training rows have {counts[1]} {_units(groups)} labelled hallucinated and "
+            f"{counts[0]} labelled not; fitting on them takes at least two of each"
+        )
+    kind = StratifiedKFold if groups is None else StratifiedGroupKFold
+    splitter = kind(min(_FOLDS, *counts.values()), shuffle=True, random_state=seed)
+    parts = [
+        (fit, out)
+        for fit, out in splitter.split(labels, labels, None if groups is None else units)
+        if all(0 < labels[rows].sum() < len(rows) for rows in (fit, out))
+    ]
+    if not parts:
+        raise LabelError(
+            f"{counts[1]} {_units(groups)} labelled hallucinated and {counts[0]} labelled not "
+            "cannot be cut into folds that have both; label more"
+        )
+    return parts
+
+
+def require_classes(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Where training rows are labelled, (N,).
+
+    Raises:
+        LabelError: there are fewer than two of a class.
+    """
+    counts = {label: int((labels == label).sum()) for label in (0, 1)}
+    if min(counts.values()) < 2:
+        raise LabelError(
+            f"the training rows have {counts[1]} labelled hallucinated and {counts[0]} labelled "
+            "not; fitting on them takes at least two of each"
+        )
+    return labels >= 0
+
+
+def _units(groups: object) -> str:
+    return "rows" if groups is None else "groups"

@@ -1,0 +1,147 @@
+"""`LayerStandardization`: every dimension of every layer on one scale, and back."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from ...contracts import ContractError, boundary, current_level
+from .layer_statistics import LayerStatistics
+
+_ROUNDING = 1e-6
+"""Deviations below this share of the mean are float32's rounding, not the data's."""
+
+
+class LayerStandardization(nn.Module):
+    """Takes each layer's mean from each dimension and divides by its deviation there.
+
+    The residual stream of a causal language model has a few dimensions that are hundreds of times
+    larger than the rest; what follows sees little else unless each is put on its own scale first.
+    Values pass as they are until statistics are set. It has no parameters; statistics travel in
+    the state dict, and a state dict brings its own layers along.
+
+    Args:
+        input_dim: H.
+        layer_ids: the model's layer ids, L of them; none until statistics are set.
+
+    Attributes:
+        layer_ids: the layers; () where values pass as they are, or where all layers share one
+            mean and one deviation.
+        mean: (L, H), or (1, H) where the layers share it.
+        std: likewise; 1 for a dimension that does not vary, NaN for a layer that was never seen.
+
+    Examples:
+        >>> import torch
+        >>> from kview.train import LayerStandardization, LayerStatistics
+        >>> standardize = LayerStandardization(2)
+        >>> standardize.set_statistics(LayerStatistics(
+        ...     layer_ids=(7,), count=torch.tensor([9]), norm=torch.tensor([2e4]),
+        ...     mean=torch.tensor([[2e4, 0.0]]), std=torch.tensor([[100.0, 1e-4]])))
+        >>> x = torch.tensor([[[2.01e4, 2e-4]]])  # one view of one token
+        >>> y = standardize(x, torch.tensor([0]))
+        >>> y.round(decimals=3)
+        tensor([[[1., 2.]]])
+        >>> torch.allclose(standardize.inverse(y, torch.tensor([0])), x)
+        True
+    """
+
+    def __init__(self, input_dim: int, layer_ids: Sequence[int] = ()) -> None:
+        super().__init__()
+        self.layer_ids = tuple(layer_ids)
+        self.mean: Tensor
+        self.std: Tensor
+        self.known_ids: Tensor
+        self.register_buffer("mean", torch.zeros(len(self.layer_ids), input_dim))
+        self.register_buffer("std", torch.ones(len(self.layer_ids), input_dim))
+        self.register_buffer("known_ids", torch.tensor(self.layer_ids, dtype=torch.int64))
+
+    @boundary
+    def forward(
+        self, x: Float[Tensor, "M T H"], layer_idx: Int[Tensor, " M"] | None = None
+    ) -> Float[Tensor, "M T H"]:
+        """Standardises, in at least float32.
+
+        Args:
+            x: activations, (M, T, H).
+            layer_idx: position of each view's layer in `layer_ids`, (M,); may be None where
+                layers are not told apart.
+
+        Raises:
+            ContractError: a layer is not given, out of range, or was never seen (values are looked
+                at on the CPU; elsewhere at level `full`, for that waits for the device).
+        """
+        if not len(self.mean):
+            return x
+        mean, std = self._of(layer_idx)
+        return (x.to(torch.promote_types(x.dtype, mean.dtype)) - mean) / std
+
+    @boundary
+    def inverse(
+        self, y: Float[Tensor, "M T H"], layer_idx: Int[Tensor, " M"] | None = None
+    ) -> Float[Tensor, "M T H"]:
+        """The activations that `forward` made `y` of; its arguments and errors."""
+        if not len(self.mean):
+            return y
+        mean, std = self._of(layer_idx)
+        return y * std + mean
+
+    def set_statistics(self, statistics: LayerStatistics) -> None:
+        """Takes over what was measured, layers included.
+
+        A dimension whose deviation is nothing but rounding is shifted only.
+        """
+        std = statistics.std.clone()
+        std[std <= _ROUNDING * statistics.mean.abs()] = 1
+        self._set(
+            mean=statistics.mean.to(self.mean),
+            std=std.to(self.std),
+            known_ids=torch.tensor(statistics.layer_ids, dtype=torch.int64),
+        )
+
+    def _of(self, layer_idx: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Each view's mean and deviation in at least float32, (M, 1, H) or (1, 1, H)."""
+        mean, std = (
+            t.to(torch.promote_types(t.dtype, torch.float32)) for t in (self.mean, self.std)
+        )
+        if not self.layer_ids:
+            return mean[:, None], std[:, None]
+        if layer_idx is None:
+            rule = f"Int (M,), positions in the layers {list(self.layer_ids)} it was calibrated on"
+            raise ContractError.of("encoder", "layer_idx", "missing", rule, "None")
+        self._check_known(layer_idx)
+        return mean[layer_idx, None], std[layer_idx, None]
+
+    def _check_known(self, layer_idx: Tensor) -> None:
+        if torch.compiler.is_compiling() or layer_idx.numel() == 0:
+            return
+        if layer_idx.device.type != "cpu" and current_level() != "full":
+            return
+        low, high = (int(i) for i in torch.aminmax(layer_idx))
+        if low < 0 or high >= len(self.layer_ids):
+            rule = f"0 to {len(self.layer_ids) - 1}, positions in {list(self.layer_ids)}"
+            raise ContractError.of("encoder", "layer_idx", "range", rule, f"{low} to {high}")
+        unseen = self.std[:, 0].isnan()
+        if unseen[layer_idx].any():
+            seen = self.known_ids[~unseen].tolist()
+            unknown = self.known_ids[layer_idx[unseen[layer_idx]].unique()].tolist()
+            rule = f"a layer that calibration has seen: {seen}"
+            raise ContractError.of("encoder", "layer_idx", "unseen layer", rule, f"{unknown}")
+
+    def _set(self, **buffers: Tensor) -> None:
+        for name, value in buffers.items():
+            setattr(self, name, value.to(getattr(self, name).device))
+        self.layer_ids = tuple(self.known_ids.tolist())
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Makes room for the layers that are coming, then loads as any module does."""
+        mean = state_dict.get(f"{prefix}mean")
+        known = state_dict.get(f"{prefix}known_ids")
+        if mean is not None and known is not None and mean.shape[1:] == self.mean.shape[1:]:
+            self._set(
+                mean=self.mean.new_empty(mean.shape),
+                std=self.std.new_empty(mean.shape),
+                known_ids=known,
+            )
+        super()._load_from_state_dict(state_dict, prefix, *args)

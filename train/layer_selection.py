@@ -1,0 +1,105 @@
+"""Which layers to draw views from: those whose linear probe tells the training labels best."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..contracts import KViewSource
+from ..contracts.settings import Count, checked
+from ..eval.detection.folds import Folds, folds
+from ..eval.embedding import token_means
+
+_ROWS = 1000
+"""Labelled rows that are looked at; more would cost more than they would change."""
+
+_RIDGE = 0.1
+"""The penalty, as a share of the mean squared length of a standardised row."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerSelection:
+    """The layers that were chosen, and by what.
+
+    Attributes:
+        layers: the model's layer ids, ascending.
+        auroc: of the probe on each layer, in cross-validation on training rows.
+    """
+
+    layers: tuple[int, ...]
+    auroc: dict[int, float]
+
+
+def select_layers(
+    train: KViewSource, *, count: int, groups: Sequence[str] | None = None, seed: int = 0
+) -> LayerSelection:
+    """The `count` layers whose probe does best in cross-validation on training rows.
+
+    The probe is ridge regression of the label on the standardised mean over tokens, with every
+    fold's prediction in closed form.
+
+    Args:
+        train: the training rows, every layer a view, in the layers' order.
+        count: layers to keep.
+        groups: the rows' groups, which folds keep whole; None where each row is its own.
+        seed: of the folds, and of the choice of rows where there are more than 1,000.
+
+    Raises:
+        LabelError: there are fewer than two labelled rows, or groups of them, of a class.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    checked(Count, count=count)
+    labels = np.asarray(train.labels)
+    rows = np.flatnonzero(labels >= 0)
+    rows = np.sort(np.random.default_rng(seed).permutation(rows)[:_ROWS])
+    y = labels[rows].astype(np.int64)
+    parts = folds(y, seed, None if groups is None else np.asarray(groups, object)[rows])
+    x = _layer_means(train, rows)  # (n, L, H)
+    auroc = {}
+    for place, layer in enumerate(train.layer_ids):
+        scores = _held_out_predictions(x[:, place], y, parts)
+        each = [roc_auc_score(y[out], scores[out]) for _, out in parts]
+        auroc[layer] = float(np.mean(each))
+    best = sorted(auroc, key=lambda layer: (-auroc[layer], layer))[:count]
+    return LayerSelection(layers=tuple(sorted(best)), auroc=auroc)
+
+
+def _layer_means(train: KViewSource, rows: NDArray[np.intp]) -> torch.Tensor:
+    """Each layer's mean over tokens, of the chosen rows: (n, L, H) float32."""
+    wanted = np.zeros(len(train), bool)
+    wanted[rows] = True
+    means, at = [], 0
+    for batch in train.batches(epoch=0, batch_size=32, shuffle=False):
+        mine = torch.from_numpy(wanted[at : at + len(batch)])
+        at += len(batch)
+        means.append(token_means(batch)[mine])
+    return torch.cat(means)
+
+
+def _held_out_predictions(
+    x: torch.Tensor, y: NDArray[np.int64], parts: Folds
+) -> NDArray[np.float64]:
+    """Every row's prediction by ridge regression on the other folds: (n,).
+
+    With G = (K + c I)^-1 for the centred Gram matrix K, the errors of a fold S that is left out are
+    G_SS^-1 (G y)_S: block deletion of the hat matrix (Rao et al. 2008, "On the dangers of
+    cross-validation", and elsewhere).
+    """
+    x = x.double()
+    x = (x - x.mean(0)) / x.std(0, correction=0).clamp(min=1e-12)
+    gram = x @ x.T  # (n, n)
+    n = len(gram)
+    scale = gram.diagonal().mean()
+    target = torch.from_numpy(y - y.mean())
+    gram.diagonal().add_(_RIDGE * scale + 1e-9)
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram))
+    solved = inverse @ target
+    predicted = np.empty(n)
+    for _, out in parts:
+        rows = torch.from_numpy(out)
+        error = torch.linalg.solve(inverse[rows][:, rows], solved[rows])
+        predicted[out] = (target[rows] - error).numpy()
+    return predicted
