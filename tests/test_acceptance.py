@@ -175,10 +175,14 @@ def test_contract_one_pass_over_flattened_views(batch: KViewBatch) -> None:
 
     class Counting(ProgressiveCompressor):
         def forward(
-            self, x: torch.Tensor, *, token_mask: torch.Tensor | None = None
+            self,
+            x: torch.Tensor,
+            *,
+            layer_idx: torch.Tensor | None = None,
+            token_mask: torch.Tensor | None = None,
         ) -> torch.Tensor:
             calls.append(x.shape)
-            return super().forward(x, token_mask=token_mask)
+            return super().forward(x, layer_idx=layer_idx, token_mask=token_mask)
 
     config = ContrastiveTrainerConfig(num_views=4)
     ContrastiveTrainer(Counting(H, 8), config).training_step(batch)

@@ -110,7 +110,8 @@ class ContrastiveTrainerConfig:
     """Draw the classes evenly; an epoch keeps its number of samples."""
 
     monitor: Monitor | None = None
-    """Metric that chooses the best checkpoint; None: val_loss if there is a val source."""
+    """Metric that chooses the epoch whose weights are exported; None: the last epoch's are, and
+    best.ckpt keeps the one of the lowest val_loss where there is a val source."""
 
     early_stopping_patience: Count | None = None
     """Stop after this many epochs in which `monitor` has not improved; None: never."""

@@ -21,6 +21,16 @@ def monitored(config: ContrastiveTrainerConfig, val_source: KViewSource | None) 
     return monitor
 
 
+def exports_best(config: ContrastiveTrainerConfig) -> bool:
+    """Whether the exported weights are the best epoch's, and not the last one's.
+
+    They are where a metric was named or training stops early. Left alone, the last epoch's tell
+    hallucinations apart better than those of the lowest val_loss, which comes while distances in
+    the embedding still say little (docs/training.md has the figures).
+    """
+    return config.monitor is not None or config.early_stopping_patience is not None
+
+
 def badness(metrics: EpochMetrics, monitor: Monitor) -> float:
     """The monitored metric, negated where more is better.
 

@@ -102,11 +102,11 @@ def evaluate_detection(
     }
     fitted_on, scored, validation = rows["train"], rows["test"], rows.get("val")
     in_reference = reference_rows(fitted_on.embedded, reference)
-    neighbours = k
-    if k == "validation":
-        neighbours = choose_k(
-            fitted_on.embedded, validation and validation.embedded, reference=reference
-        ).k
+    neighbours = (
+        choose_k(fitted_on.embedded, validation and validation.embedded, reference=reference).k
+        if k == "validation"
+        else k
+    )
     labelled = LabelledRows(scored.labels, groups, n_resamples, seed)
 
     detected, on_val = {}, {}

@@ -26,9 +26,9 @@ class Rows:
     means: NDArray[np.float32]
 
     @property
-    def labels(self) -> NDArray[np.integer]:
+    def labels(self) -> NDArray[np.int8]:
         """The rows' labels, (N,): 1, 0 or -1."""
-        return np.asarray(self.source.labels)
+        return np.asarray(self.source.labels, np.int8)
 
 
 def read_rows(

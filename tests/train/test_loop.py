@@ -287,12 +287,21 @@ def test_the_exported_weights_are_the_best_epochs(best, tmp_path):
     val_losses = [2.0] * 5
     val_losses[best] = 1.0
     step = ScriptedStep(val_losses)
-    assert run_scripted(step, tmp_path, max_epochs=5).best_epoch == best
+    result = run_scripted(step, tmp_path, max_epochs=5, monitor="val_loss")
+    assert result.best_epoch == best
     assert_equal_weights(load_encoder(tmp_path).state_dict().values(), step.weights[best].values())
     kept = torch.load(tmp_path / "checkpoints" / "best.ckpt", weights_only=True)
     assert (kept["best_epoch"], kept["best_loss"], kept["epoch"]) == (best, 1.0, best + 1)
     assert_equal_weights(kept["model_state_dict"].values(), step.weights[best].values())
     assert not torch.equal(step.weights[0]["project.weight"], step.weights[2]["project.weight"])
+
+
+def test_with_a_val_source_alone_the_last_weights_are_exported_and_the_best_kept(tmp_path):
+    step = ScriptedStep([2.0, 1.0, 2.0])
+    assert run_scripted(step, tmp_path, max_epochs=3).best_epoch == 1
+    assert_equal_weights(load_encoder(tmp_path).state_dict().values(), step.weights[2].values())
+    kept = torch.load(tmp_path / "checkpoints" / "best.ckpt", weights_only=True)
+    assert_equal_weights(kept["model_state_dict"].values(), step.weights[1].values())
 
 
 def test_without_a_metric_to_monitor_the_last_weights_are_exported(tmp_path):

@@ -11,6 +11,7 @@ import torch
 
 from helpers.fit_ranks import fit
 from helpers.paths import HELPERS, TESTS
+from kview.train import load_encoder
 from kview.train.run.checkpoint import load_checkpoint
 from kview.train.run.folder import RunFolder
 
@@ -34,6 +35,18 @@ def test_twenty_steps_on_two_processes_end_in_one_processes_weights(settings, tm
     found = torchrun(tmp_path, 2, settings=settings)
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-7)  # a step moves by up to 1e-3
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_several_processes_standardise_by_the_statistics_of_one(processes, tmp_path):
+    fit(tmp_path / "one", {"max_epochs": 1})
+    torchrun(tmp_path / "several", processes, settings={"max_epochs": 1})
+    one, several = (load_encoder(tmp_path / name).state_dict() for name in ("one", "several"))
+    for name in ("mean", "std", "known_ids"):
+        assert torch.equal(one[f"standardize.{name}"], several[f"standardize.{name}"])
+    assert len(one["standardize.mean"]) == 8
+    for name, weights in one.items():
+        torch.testing.assert_close(several[name], weights, rtol=0, atol=1e-7)
 
 
 @pytest.mark.parametrize("processes", [1, 2])

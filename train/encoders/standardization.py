@@ -1,6 +1,6 @@
 """`LayerStandardization`: every dimension of every layer on one scale, and back."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -56,6 +56,7 @@ class LayerStandardization(nn.Module):
         self.register_buffer("mean", torch.zeros(len(self.layer_ids), input_dim))
         self.register_buffer("std", torch.ones(len(self.layer_ids), input_dim))
         self.register_buffer("known_ids", torch.tensor(self.layer_ids, dtype=torch.int64))
+        self.register_load_state_dict_pre_hook(_make_room)
 
     @boundary
     def forward(
@@ -94,11 +95,10 @@ class LayerStandardization(nn.Module):
         """
         std = statistics.std.clone()
         std[std <= _ROUNDING * statistics.mean.abs()] = 1
-        self._set(
-            mean=statistics.mean.to(self.mean),
-            std=std.to(self.std),
-            known_ids=torch.tensor(statistics.layer_ids, dtype=torch.int64),
-        )
+        self.mean = statistics.mean.to(self.mean)
+        self.std = std.to(self.std)
+        self.layer_ids = statistics.layer_ids
+        self.known_ids = torch.tensor(self.layer_ids, dtype=torch.int64, device=self.mean.device)
 
     def _of(self, layer_idx: Tensor | None) -> tuple[Tensor, Tensor]:
         """Each view's mean and deviation in at least float32, (M, 1, H) or (1, 1, H)."""
@@ -129,19 +129,15 @@ class LayerStandardization(nn.Module):
             rule = f"a layer that calibration has seen: {seen}"
             raise ContractError.of("encoder", "layer_idx", "unseen layer", rule, f"{unknown}")
 
-    def _set(self, **buffers: Tensor) -> None:
-        for name, value in buffers.items():
-            setattr(self, name, value.to(getattr(self, name).device))
-        self.layer_ids = tuple(self.known_ids.tolist())
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        """Makes room for the layers that are coming, then loads as any module does."""
-        mean = state_dict.get(f"{prefix}mean")
-        known = state_dict.get(f"{prefix}known_ids")
-        if mean is not None and known is not None and mean.shape[1:] == self.mean.shape[1:]:
-            self._set(
-                mean=self.mean.new_empty(mean.shape),
-                std=self.std.new_empty(mean.shape),
-                known_ids=known,
-            )
-        super()._load_from_state_dict(state_dict, prefix, *args)
+def _make_room(
+    module: LayerStandardization, state_dict: Mapping[str, Any], prefix: str, *_: object
+) -> None:
+    """Gives the buffers the size of what is to be loaded into them."""
+    mean, known = state_dict.get(f"{prefix}mean"), state_dict.get(f"{prefix}known_ids")
+    if mean is None or known is None or mean.shape[1:] != module.mean.shape[1:]:
+        return  # torch says what is missing or does not fit
+    module.mean = module.mean.new_empty(mean.shape)
+    module.std = module.std.new_empty(mean.shape)
+    module.known_ids = module.known_ids.new_empty(known.shape)
+    module.layer_ids = tuple(known.tolist())
