@@ -77,7 +77,7 @@ def _auroc(evaluation: DetectionEvaluation, name: str) -> tuple[float, float, fl
 
 
 def _with_interval(estimate: Estimate) -> tuple[float, float, float]:
-    assert estimate.interval is not None, "there are no resamples"
+    assert estimate.interval is not None, "there is no interval"
     low, high = estimate.interval
     return estimate.value, low, high
 
@@ -106,7 +106,7 @@ def page(rows: Sequence[Row], source: str) -> str:
         "",
         "## Every run",
         "",
-        "In brackets the 95 % bootstrap interval over the groups of the test split;",
+        "In brackets the 95 % interval over the groups of the test split;",
         "differences are paired.",
         "",
         "| trainer | K | seed | kNN | length | probe | kNN - length | kNN - probe |",

@@ -5,7 +5,7 @@ from .console import print_table, say
 
 
 def show_metrics(evaluation: DetectionEvaluation) -> None:
-    """The table of detectors and baselines on stdout."""
+    """The table of detectors and baselines on stdout, and the verdict under it."""
     print_table(
         f"{len(evaluation.hashkeys)} test rows; higher scores mean more likely hallucinated",
         ("", "AUROC", "95 % interval", "average precision", "FPR at 95 % TPR"),
@@ -15,6 +15,9 @@ def show_metrics(evaluation: DetectionEvaluation) -> None:
     for name, scored in evaluation.scored.items():
         if isinstance(scored.metrics, NoMetrics):
             say(f"{name}: {scored.metrics.reason}")
+    for note in evaluation.notes:
+        say(f"note: {note}")
+    say(evaluation.verdict.sentence)
 
 
 def _cells(scored: Scored) -> tuple[str, str, str, str]:

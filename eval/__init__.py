@@ -3,6 +3,7 @@
 from ..contracts.view_encoder import eval_mode
 from ..contracts.views import sample_ids
 from .cosine_evaluator import CosineEvaluator, CosineReport, CosineStatistics
+from .detection.calibration import Calibration, ReliabilityBin
 from .detection.choice import Choice
 from .detection.comparison import Difference
 from .detection.detectors import CosineDetector, KNNDetector, MahalanobisDetector
@@ -14,6 +15,7 @@ from .detection.reference import Reference, reference_set
 from .detection.results import DetectionEvaluation, Scored, ScoredLayer
 from .detection.scoring import DetectionMetrics, NoMetrics
 from .detection.two_class import LogisticDetector, TwoClassKNNDetector
+from .detection.verdict import Verdict
 from .embedding import embed, evenly_spaced
 from .evaluate import evaluate
 from .evaluator import (
@@ -34,6 +36,7 @@ from .report.matrix import write_matrix
 from .report.page import write_report
 
 __all__ = [
+    "Calibration",
     "Choice",
     "ChosenK",
     "ContrastiveEvalState",
@@ -59,9 +62,11 @@ __all__ = [
     "ManagerStats",
     "NoMetrics",
     "Reference",
+    "ReliabilityBin",
     "Scored",
     "ScoredLayer",
     "TwoClassKNNDetector",
+    "Verdict",
     "choose_k",
     "default_detectors",
     "embed",

@@ -1,4 +1,4 @@
-"""Scorers side by side: on the same labelled rows, and the same resamples of them."""
+"""Scorers side by side on the same labelled rows: one comparison named before, others corrected."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,9 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ...contracts import ConfigError
+from .auroc import Placements, chance, placements
 from .held_out import HeldOut, probabilities
-from .intervals import Estimate, Resamples, estimate, no_metrics_reason, resamples
-from .scoring import DetectionMetrics, NoMetrics, detection_metrics, weighted_metrics
+from .intervals import Estimate, Groups, group_numbers, no_metrics_reason, resamples
+from .scoring import DetectionMetrics, NoMetrics, detection_metrics
 
 Scores = Mapping[str, NDArray[np.floating]]
 """Each scorer's scores, (n,), by name."""
@@ -16,38 +18,101 @@ Scores = Mapping[str, NDArray[np.floating]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """One scorer's AUROC less another's, on the same samples and the same resamples.
+    """One scorer's AUROC less another's, on the same samples.
 
     Attributes:
         first: the name of the one.
         second: the name of the other.
-        auroc: the difference; its interval leaves 0 out where it is more than chance.
+        auroc: the difference; its interval leaves 0 out where `p` is below 0.05.
+        p: the chance of a difference as large where there is none, by DeLong's test.
+        p_adjusted: the same, corrected for the number of comparisons by Holm; for the primary one,
+            which was named before and needs no correction, `p`.
+        primary: whether this is the comparison that the evaluation is about.
     """
 
     first: str
     second: str
     auroc: Estimate
+    p: float
+    p_adjusted: float
+    primary: bool
 
 
 def paired_differences(
     scores: Scores,
     labels: NDArray[np.integer],
-    draws: Resamples,
+    groups: Groups,
     *,
     pairs: Sequence[tuple[str, str]],
+    primary: tuple[str, str],
 ) -> tuple[Difference, ...]:
-    """AUROC differences over the same resamples, so that what samples share cancels out.
+    """AUROC differences of scorers on the same samples, so that what they share cancels out.
 
     Args:
         scores: each scorer's, (n,), by name.
         labels: 1 or 0, (n,), both occurring.
-        draws: resamples of the same samples.
+        groups: the samples', (n,).
         pairs: the names to compare, the first less the second.
+        primary: the pair that was named before looking; the others are corrected by Holm.
+
+    Raises:
+        ConfigError: `primary` is none of the pairs.
     """
-    auroc = {name: weighted_metrics(s, labels, draws)["auroc"] for name, s in scores.items()}
+    if primary not in pairs:
+        raise ConfigError(f"primary={primary} is none of the comparisons {list(pairs)}")
+    placed = {name: placements(s, labels, groups) for name, s in scores.items()}
+    found = {(a, b): delong(placed[a], placed[b]) for a, b in pairs}
+    others = [pair for pair in pairs if pair != primary]
+    adjusted = dict(zip(others, holm([found[pair][1] for pair in others]), strict=True))
     return tuple(
-        Difference(first=a, second=b, auroc=estimate(auroc[a] - auroc[b])) for a, b in pairs
+        Difference(
+            first=pair[0],
+            second=pair[1],
+            auroc=estimate,
+            p=p,
+            p_adjusted=adjusted.get(pair, p),
+            primary=pair == primary,
+        )
+        for pair, (estimate, p) in found.items()
     )
+
+
+def delong(first: Placements, second: Placements) -> tuple[Estimate, float]:
+    """DeLong's (1988) test of two AUROCs on the same samples, with Obuchowski's (1997) variance
+    where samples have groups, and Student's t in the place of the normal.
+
+    The variance is at least that of one sample per class, or one group, that stands half-way wrong:
+    scorers that both make no error, or the same one, would have none at all.
+
+    Returns:
+        The first AUROC less the second with its interval, and p.
+    """
+    from scipy.stats import t
+
+    less = first.less(second)
+    found = chance(less)
+    if found.degrees <= 0:
+        return Estimate(value=less.mean, interval=(-1.0, 1.0)), 1.0
+    error = np.sqrt(max(found.variance, sum(1 / count**2 for count in less.group_counts) / 4))
+    reach = found.quantile * error
+    interval = (max(-1.0, float(less.mean - reach)), min(1.0, float(less.mean + reach)))
+    p = float(2 * t.sf(abs(less.mean) / error, found.degrees))
+    return Estimate(value=less.mean, interval=interval), p
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p-values corrected for their number, so that any false one has the chance of one (Holm 1979).
+
+    Examples:
+        >>> from kview.eval.detection.comparison import holm
+        >>> holm([0.25, 0.125, 0.5])
+        [0.5, 0.375, 0.5]
+    """
+    order = np.argsort(p, kind="stable")
+    steps = np.minimum(1.0, np.asarray(p)[order] * np.arange(len(p), 0, -1))
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.maximum.accumulate(steps)
+    return adjusted.tolist()
 
 
 class LabelledRows:
@@ -55,7 +120,7 @@ class LabelledRows:
 
     Args:
         labels: of all test rows, 1, 0 or -1, (n,).
-        groups: the rows' groups, which resamples keep together; None where each is its own.
+        groups: the rows' groups, which intervals keep together; None where each is its own.
         count: resamples.
         seed: of the resamples.
     """
@@ -66,10 +131,12 @@ class LabelledRows:
         self._known = labels >= 0
         self._labels = labels[self._known]
         self._reason = no_metrics_reason(labels)
+        self._grouped = groups is not None
+        known_groups = None if groups is None else list(np.asarray(groups)[self._known])
+        self._groups = group_numbers(known_groups, len(self._labels))
         self._draws = np.empty((0, len(self._labels)))
         if self._reason is None:
-            known_groups = None if groups is None else list(np.asarray(groups)[self._known])
-            self._draws = resamples(self._labels, groups=known_groups, count=count, seed=seed)
+            self._draws = resamples(self._labels, groups=self._groups, count=count, seed=seed)
 
     def __len__(self) -> int:
         """All test rows, n."""
@@ -80,6 +147,11 @@ class LabelledRows:
         """The resamples that have both classes."""
         return len(self._draws)
 
+    @property
+    def n_groups(self) -> int | None:
+        """The groups of labelled rows; None where each row is its own."""
+        return len(np.unique(self._groups)) if self._grouped else None
+
     def metrics(
         self, scores: NDArray[np.float64], held_out: HeldOut | None = None
     ) -> DetectionMetrics | NoMetrics:
@@ -87,18 +159,29 @@ class LabelledRows:
 
         Args:
             scores: (n,).
-            held_out: what makes probabilities of scores, for the calibration error.
+            held_out: what makes probabilities of scores, for their calibration.
         """
         if self._reason is not None:
             return NoMetrics(reason=self._reason)
         known = scores[self._known]
         chances = None if held_out is None else probabilities(*held_out, known)
-        return detection_metrics(known, self._labels, self._draws, probabilities=chances)
+        return detection_metrics(
+            known, self._labels, self._draws, groups=self._groups, probabilities=chances
+        )
 
-    def differences(self, detectors: Scores, baselines: Scores) -> tuple[Difference, ...]:
-        """Each detector's AUROC less each baseline's; empty where there are no metrics."""
-        if self._reason is not None:
+    def differences(
+        self, detectors: Scores, baselines: Scores, *, primary: tuple[str, str]
+    ) -> tuple[Difference, ...]:
+        """Each detector's AUROC less each baseline's; empty where there are no metrics.
+
+        Args:
+            detectors: scores of all test rows, by name.
+            baselines: theirs.
+            primary: the detector and the baseline whose comparison counts, chosen without a look
+                at the test rows' labels.
+        """
+        if self._reason is not None or not detectors or not baselines:
             return ()
         scores = {n: s[self._known] for n, s in {**detectors, **baselines}.items()}
         pairs = [(d, b) for d in detectors for b in baselines]
-        return paired_differences(scores, self._labels, self._draws, pairs=pairs)
+        return paired_differences(scores, self._labels, self._groups, pairs=pairs, primary=primary)

@@ -28,6 +28,7 @@ from .results import DetectionEvaluation, Scored, ScoredLayer
 from .rows import Rows, layers_of_all, read_rows, view_positions
 from .scoring import NoMetrics
 from .two_class import LogisticDetector, TwoClassKNNDetector
+from .verdict import verdict
 
 
 def evaluate_detection(
@@ -62,11 +63,11 @@ def evaluate_detection(
         batch_size: rows of K views encoded at once, or fewer where there are more layers to read.
         device: where the encoder works; None for where it is.
         train_groups: the training rows' groups, which folds keep whole; None where each is its own.
-        groups: the test rows' groups, which resamples keep together; None where each is its own.
+        groups: the test rows' groups, which intervals keep together; None where each is its own.
         reference: which training rows the detectors of one class are fitted on.
         k: the neighbours of kNN; `validation` chooses them on the validation rows.
         detectors: by name; None for `default_detectors(k)`.
-        n_resamples: bootstrap resamples behind every interval.
+        n_resamples: bootstrap resamples behind the intervals that have no formula.
         seed: of the resamples and the folds.
 
     Raises:
@@ -117,13 +118,21 @@ def evaluate_detection(
     probes = _probes(layers, fitted_on, scored, validation, train_groups, seed)
     baselines = _baselines(fitted_on, scored, validation, probes, labelled)
     knn = knn_by_layer(select(fitted_on.embedded, in_reference), scored.embedded, neighbours)
+    choice = choose(on_val)
+    primary = (choice.name, "probe")
+    differences = labelled.differences(_scores(detected), _scores(baselines), primary=primary)
     return DetectionEvaluation(
         hashkeys=tuple(test.hashkeys),
         labels=scored.labels,
-        choice=choose(on_val),
+        choice=choice,
         detectors=detected,
         baselines=baselines,
-        differences=labelled.differences(_scores(detected), _scores(baselines)),
+        differences=differences,
+        verdict=verdict(
+            differences,
+            {name: s.metrics for name, s in {**detected, **baselines}.items()},
+            n_groups=labelled.n_groups,
+        ),
         layers=_layer_table(layers, dict(zip(positions, knn, strict=True)), probes, labelled),
         layer_map=layer_map(scored.embedded, tuple(layers[p] for p in positions), seed),
         reference=reference,

@@ -1,6 +1,6 @@
-"""Intervals: bootstrap resamples of test samples, and what they say of how sure a value is.
+"""Intervals: how sure a value is, and bootstrap resamples for the metrics without a formula.
 
-Every metric is a function of the samples' weights: 1 each for its value, the counts of a resample
+Such a metric is a function of the samples' weights: 1 each for its value, the counts of a resample
 for a bootstrap replicate. So one formula serves both, for all replicates at once.
 """
 
@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from ...contracts import ConfigError, LabelError
 
 Interval = tuple[float, float]
-"""The bounds of a 95 % bootstrap interval."""
+"""The bounds of a 95 % interval."""
+
+Groups = NDArray[np.intp]
+"""The samples' groups as whole numbers from 0 on, (n,); each its own where nothing groups them."""
 
 Resamples = NDArray[np.float64]
 """How often each bootstrap resample holds each sample, (R, n); every one has both classes."""
-
-_LEVEL = (2.5, 97.5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +28,7 @@ class Estimate:
 
     Attributes:
         value: over all labelled samples.
-        interval: the 2.5th and 97.5th percentile over resamples; None without resamples.
+        interval: at 95 %; None where the samples allow none.
     """
 
     value: float
@@ -45,10 +46,32 @@ def no_metrics_reason(labels: NDArray[np.integer]) -> str | None:
     return f"all {positive + negative} labelled samples are {only}; metrics need both classes"
 
 
+def group_numbers(groups: Sequence[str] | Groups | None, n: int) -> Groups:
+    """Groups as numbers, each sample its own group where there are none.
+
+    Args:
+        groups: of the samples, (n,), by any name; None for none.
+        n: samples.
+
+    Raises:
+        ConfigError: there is not one group per sample.
+    """
+    if groups is None:
+        return np.arange(n)
+    if len(groups) != n:
+        raise ConfigError(f"{len(groups)} groups for {n} samples; give one per sample")
+    return np.unique(np.asarray(groups), return_inverse=True)[1]
+
+
+def groups_per_class(labels: NDArray[np.integer], groups: Groups) -> tuple[int, int]:
+    """How many groups hold hallucinated samples, and how many hold others."""
+    return len(np.unique(groups[labels == 1])), len(np.unique(groups[labels == 0]))
+
+
 def resamples(
     labels: NDArray[np.integer],
     *,
-    groups: Sequence[str] | None = None,
+    groups: Sequence[str] | Groups | None = None,
     count: int = 1000,
     seed: int = 0,
 ) -> Resamples:
@@ -67,10 +90,7 @@ def resamples(
         ConfigError: there is not one group per sample, or no resample has both classes.
     """
     require_both(labels)
-    n = len(labels)
-    if groups is not None and len(groups) != n:
-        raise ConfigError(f"{len(groups)} groups for {n} samples; give one per sample")
-    members = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
+    members = group_numbers(groups, len(labels))
     n_groups = int(members.max()) + 1
     random = np.random.default_rng(seed)
     drawn = random.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=count)
@@ -84,13 +104,35 @@ def resamples(
     return weights[both]
 
 
-def estimate(values: NDArray[np.float64]) -> Estimate:
-    """A value and the interval of its replicates, out of both: (1 + R,)."""
-    interval = None
-    if len(values) > 1:
-        low, high = np.percentile(values[1:], _LEVEL)
-        interval = (float(low), float(high))
-    return Estimate(value=float(values[0]), interval=interval)
+def bootstrap(
+    values: NDArray[np.float64], degrees: int, *, bias_corrected: bool = False
+) -> Estimate:
+    """A value with an interval from percentiles of its replicates.
+
+    The percentiles lie as far out as few samples ask: Student's t in the place of the normal, times
+    sqrt(n / (n - 1)) (Hesterberg 2015, section 5.3). Bias correction is Efron's (1981).
+
+    Args:
+        values: the value, and behind it its replicates, (1 + R,).
+        degrees: independent samples of the rarer class, less one.
+        bias_corrected: shift the percentiles by what the replicates' median is off the value.
+
+    Returns:
+        No interval where replicates are missing or all alike, or there is no degree of freedom.
+    """
+    from scipy.stats import norm, t
+
+    value, replicates = float(values[0]), values[1:]
+    if degrees < 1 or len(replicates) == 0 or np.ptp(replicates) < 1e-12:
+        return Estimate(value=value, interval=None)
+    shift = 0.0
+    if bias_corrected:
+        lower = (np.mean(replicates < value) + np.mean(replicates <= value)) / 2
+        shift = norm.ppf(np.clip(lower, 0.5 / len(replicates), 1 - 0.5 / len(replicates)))
+    reach = t.ppf(0.975, degrees) * np.sqrt((degrees + 1) / degrees)
+    levels = 100 * norm.cdf(2 * shift + np.array([-reach, reach]))
+    low, high = np.percentile(replicates, levels)
+    return Estimate(value=value, interval=(float(low), float(high)))
 
 
 def with_ones(draws: Resamples) -> NDArray[np.float64]:

@@ -2,14 +2,17 @@
 
 import csv
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from .calibration import Calibration
 from .intervals import Estimate
 from .results import DetectionEvaluation, ScoredLayer
 from .scoring import DetectionMetrics, NoMetrics
 
-_METRICS = ("auroc", "average_precision", "fpr95", "calibration_error")
+_METRICS = ("auroc", "average_precision", "fpr95")
+_CALIBRATION = ("brier", "log_loss")
 
 
 def write_evaluation(
@@ -68,9 +71,20 @@ def evaluation_json(evaluation: DetectionEvaluation) -> dict[str, Any]:
         "detectors": {n: _metrics(s.metrics) for n, s in evaluation.detectors.items()},
         "baselines": baselines,
         "differences": [
-            {"first": d.first, "second": d.second, **_named("auroc", d.auroc)}
+            {
+                "first": d.first,
+                "second": d.second,
+                **_named("auroc", d.auroc),
+                "p": d.p,
+                "p_adjusted": d.p_adjusted,
+                "primary": d.primary,
+            }
             for d in evaluation.differences
         ],
+        "verdict": {
+            "outcome": evaluation.verdict.outcome,
+            "sentence": evaluation.verdict.sentence,
+        },
         "layers": [_layer(layer) for layer in evaluation.layers],
     }
 
@@ -111,11 +125,28 @@ def _layer(layer: ScoredLayer) -> dict[str, object]:
 
 def _metrics(metrics: DetectionMetrics | NoMetrics) -> dict[str, object]:
     if isinstance(metrics, NoMetrics):
-        return {**dict.fromkeys(_METRICS), "interval": None, "reason": metrics.reason}
+        names = (*_METRICS, *_CALIBRATION, "calibration_error")
+        return {**dict.fromkeys(names), "interval": None, "reason": metrics.reason}
     values: dict[str, object] = {}
     for name in _METRICS:
         values |= _named(name, getattr(metrics, name))
-    return values | {"n_positive": metrics.n_positive, "n_negative": metrics.n_negative}
+    return {
+        **values,
+        **_calibration(metrics.calibration),
+        "n_positive": metrics.n_positive,
+        "n_negative": metrics.n_negative,
+        "notes": list(metrics.notes),
+    }
+
+
+def _calibration(found: Calibration | None) -> dict[str, object]:
+    values: dict[str, object] = {}
+    for name in _CALIBRATION:
+        values |= _named(name, None if found is None else getattr(found, name))
+    return values | {
+        "calibration_error": None if found is None else found.error,
+        "reliability": None if found is None else [asdict(bin) for bin in found.bins],
+    }
 
 
 def _named(name: str, estimate: Estimate | None) -> dict[str, object]:

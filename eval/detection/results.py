@@ -12,6 +12,7 @@ from .comparison import Difference
 from .layer_map import LayerMap
 from .reference import Reference
 from .scoring import DetectionMetrics, NoMetrics
+from .verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +57,9 @@ class DetectionEvaluation:
         choice: the detector to rely on, and why.
         detectors: by name: those of `default_detectors`, or those that were given.
         baselines: by name: length, probe.
-        differences: each detector's AUROC less each baseline's; empty without metrics.
+        differences: each detector's AUROC less each baseline's, one of them primary; empty without
+            metrics.
+        verdict: whether the detector beats the best baseline, in a sentence.
         layers: what each layer alone detects.
         layer_map: how the layers' embeddings lie.
         reference: which training rows the detectors were fitted on.
@@ -65,8 +68,8 @@ class DetectionEvaluation:
         n_reference: those of the training rows that detectors of one class were fitted on.
         k: the neighbours of kNN.
         view_layers: the model's layer ids of the K views that were scored.
-        n_resamples: resamples behind every interval.
-        grouped: whether resamples keep groups together.
+        n_resamples: resamples behind the intervals of average precision and FPR at 95 % TPR.
+        grouped: whether intervals keep groups together.
         seed: of the resamples and the folds.
         embeddings: of the test rows, on the CPU.
     """
@@ -77,6 +80,7 @@ class DetectionEvaluation:
     detectors: Mapping[str, Scored]
     baselines: Mapping[str, Scored]
     differences: tuple[Difference, ...]
+    verdict: Verdict
     layers: tuple[ScoredLayer, ...]
     layer_map: LayerMap
     reference: Reference
@@ -94,3 +98,10 @@ class DetectionEvaluation:
     def scored(self) -> dict[str, Scored]:
         """Detectors and baselines by name, in order."""
         return {**self.detectors, **self.baselines}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the test rows are too few for, each sentence once."""
+        found = [s.metrics for s in self.scored.values()]
+        known = [m.notes for m in found if isinstance(m, DetectionMetrics)]
+        return tuple(dict.fromkeys(note for notes in known for note in notes))

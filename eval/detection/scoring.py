@@ -6,9 +6,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...contracts import ConfigError, LabelError
-from .intervals import Estimate, Resamples, estimate, require_both, with_ones
+from .auroc import auroc_interval
+from .calibration import Calibration, calibration
+from .intervals import (
+    Estimate,
+    Groups,
+    Resamples,
+    bootstrap,
+    group_numbers,
+    groups_per_class,
+    require_both,
+    with_ones,
+)
 
-_BINS = 10
+_FEW = 20
+"""Groups below which a reader is warned."""
+
+_ENOUGH_FOR_FPR95 = 72
+"""From here on a sample's extremes bound its 5th percentile at 95 %: 0.95^n < 0.025."""
+
 _TILE = 1 << 22
 """Weights held at once: 32 MiB."""
 
@@ -21,18 +37,19 @@ class DetectionMetrics:
         auroc: the chance that a hallucinated sample scores higher than another, ties half.
         average_precision: the precision at each hallucinated sample's score, averaged.
         fpr95: false positive rate at the highest threshold that finds 95 % of the hallucinated.
-        calibration_error: how far probabilities are from frequencies, 0 to 1; None where the
-            training rows were too few to make probabilities of the scores.
+        calibration: what the scores are worth as probabilities; None where there are none.
         n_positive: hallucinated samples.
         n_negative: samples that are not.
+        notes: sentences for people on what the samples are too few for.
     """
 
     auroc: Estimate
     average_precision: Estimate
     fpr95: Estimate
-    calibration_error: Estimate | None
+    calibration: Calibration | None
     n_positive: int
     n_negative: int
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +68,7 @@ def detection_metrics(
     labels: NDArray[np.integer],
     draws: Resamples,
     *,
+    groups: Groups | None = None,
     probabilities: NDArray[np.floating] | None = None,
 ) -> DetectionMetrics:
     """The metrics of some scores, with intervals.
@@ -59,48 +77,45 @@ def detection_metrics(
         scores: higher for more likely hallucinated, (n,), finite.
         labels: 1 or 0, (n,), both occurring.
         draws: resamples of the same samples.
-        probabilities: what the scores say, as chances, (n,), for the calibration error.
+        groups: the samples', (n,); None where each is its own.
+        probabilities: what the scores say, as chances, (n,).
 
     Raises:
         LabelError: lengths disagree, or one class is missing.
         ConfigError: a score is not finite.
     """
     found = weighted_metrics(scores, labels, draws)
+    groups = group_numbers(groups, len(labels))
+    of_positive, of_negative = groups_per_class(labels, groups)
+    degrees = min(of_positive, of_negative) - 1
+    has_bounds = of_positive >= _ENOUGH_FOR_FPR95
     return DetectionMetrics(
-        **{name: estimate(values) for name, values in found.items()},
-        calibration_error=None
-        if probabilities is None
-        else calibration_error(probabilities, labels, draws),
+        auroc=Estimate(
+            value=float(found["auroc"][0]), interval=auroc_interval(scores, labels, groups)
+        ),
+        average_precision=bootstrap(found["average_precision"], degrees, bias_corrected=True),
+        fpr95=bootstrap(found["fpr95"], degrees if has_bounds else 0),
+        calibration=None if probabilities is None else calibration(probabilities, labels, groups),
         n_positive=int((labels == 1).sum()),
         n_negative=int((labels == 0).sum()),
+        notes=_notes(len(np.unique(groups)), len(groups), of_positive),
     )
 
 
-def calibration_error(
-    probabilities: NDArray[np.floating], labels: NDArray[np.integer], draws: Resamples
-) -> Estimate:
-    """How far probabilities are from frequencies: the mean gap over bins of equal counts.
-
-    Few samples leave a gap by chance alone, about 0.1 for eight in a bin. (Naeini et al. 2015,
-    eq. 1, with bins of equal counts.)
-
-    Args:
-        probabilities: chances of being hallucinated, (n,).
-        labels: 1 or 0, (n,).
-        draws: resamples of the same samples.
-    """
-    order = np.argsort(probabilities, kind="stable")
-    surplus = (probabilities - (labels == 1))[order]
-    bins = min(_BINS, len(order))
-    starts = np.linspace(0, len(order), bins, endpoint=False).astype(np.intp)
-
-    weights = with_ones(draws)
-    gaps = np.add.reduceat(weights[:, order] * surplus, starts, axis=1)  # (1 + R, bins)
-    error = np.abs(gaps).sum(axis=1) / weights.sum(axis=1)
-    if len(draws):
-        # resampling adds gaps of its own, so replicates are moved to have the value as their mean
-        error[1:] = np.clip(error[1:] - (error[1:].mean() - error[0]), 0, 1)
-    return estimate(error)
+def _notes(n_groups: int, n: int, of_positive: int) -> tuple[str, ...]:
+    rows = "samples" if n_groups == n else "groups of samples"
+    notes = []
+    if n_groups < _FEW:
+        notes.append(
+            f"only {n_groups} labelled {rows}: every number here may be chance; have {_FEW} at the "
+            "very least"
+        )
+    if of_positive < _ENOUGH_FOR_FPR95:
+        notes.append(
+            f"FPR at 95 % TPR has no interval: {of_positive} hallucinated {rows} are too few to "
+            f"bound their 5th percentile, which takes {_ENOUGH_FOR_FPR95}"
+        )
+    return tuple(notes)
 
 
 def weighted_metrics(

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from ..detection.results import DetectionEvaluation
-from ..detection.scoring import NoMetrics
+from ..detection.scoring import DetectionMetrics, NoMetrics
 from .render import render
 
 _HARDEST = 5
@@ -149,7 +149,7 @@ def _training_pictures(metrics: Sequence[Mapping[str, float]]) -> list[Picture]:
 
 
 def _detection_pictures(evaluation: DetectionEvaluation) -> list[Picture]:
-    from .plots import histogram, precision_recall, roc
+    from .plots import histogram, precision_recall, reliability, roc
 
     known = evaluation.labels >= 0
     labels = evaluation.labels[known]
@@ -161,6 +161,11 @@ def _detection_pictures(evaluation: DetectionEvaluation) -> list[Picture]:
     if not scores:
         return []
     baselines = tuple(evaluation.baselines)
+    bins = {
+        name: scored.metrics.calibration.bins
+        for name, scored in evaluation.scored.items()
+        if isinstance(scored.metrics, DetectionMetrics) and scored.metrics.calibration
+    }
     return [
         Picture(
             name="roc",
@@ -172,6 +177,18 @@ def _detection_pictures(evaluation: DetectionEvaluation) -> list[Picture]:
             caption="How many alarms are right over how many hallucinated samples are found; the "
             "colours are those of the ROC curves.",
             svg=precision_recall(scores, labels, baselines),
+        ),
+        *(
+            [
+                Picture(
+                    name="reliability",
+                    caption="How often samples of like probability are hallucinated; larger dots "
+                    "are more samples, and on the thin line probabilities are right.",
+                    svg=reliability(bins, baselines),
+                )
+            ]
+            if bins
+            else []
         ),
         *(
             Picture(

@@ -1,7 +1,8 @@
 """The report's pictures, as SVG that takes its text colour from the page around it."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import matplotlib
@@ -9,6 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
+
+from ..detection.calibration import ReliabilityBin
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -100,6 +103,29 @@ def precision_recall(scores: Mapping[str, Array], labels: NDArray, baselines: Se
         axes.set_ylabel("precision")
         axes.set_ylim(0, 1.03)
         return svg(fig, "precision_recall")
+
+
+def reliability(bins: Mapping[str, Sequence[ReliabilityBin]], baselines: Sequence[str]) -> str:
+    """Frequencies over probabilities, a dot per bin, its area by the bin's share of the samples.
+
+    Args:
+        bins: of each scorer, by name.
+        baselines: the names among them that are baselines.
+    """
+    with matplotlib.rc_context(_STYLE):
+        fig, axes = _figure(square=True)
+        for name, style in _line_styles(bins, baselines).items():
+            x = [b.probability for b in bins[name]]
+            y = [b.frequency for b in bins[name]]
+            total = sum(b.count for b in bins[name])
+            axes.plot(x, y, label=name, **style)
+            sizes = [200 * b.count / total for b in bins[name]]
+            axes.scatter(x, y, s=sizes, color=style["color"], linewidths=0)
+        axes.plot([0, 1], [0, 1], color=_INK, linewidth=0.6, alpha=0.4)
+        axes.set_xlabel("probability of being hallucinated")
+        axes.set_ylabel("share that is hallucinated")
+        axes.legend(loc="upper left")
+        return svg(fig, "reliability")
 
 
 def histogram(scores: Array, labels: NDArray, name: str) -> str:
@@ -213,8 +239,8 @@ def _name_directions(axes: "Axes") -> None:
     axes.set_ylabel("second main direction")
 
 
-def _line_styles(names: Mapping[str, Array], baselines: Sequence[str]) -> dict[str, dict]:
-    found, beaten = iter(_LINES * len(names)), iter(_BASELINE_LINES * len(names))
+def _line_styles(names: Iterable[str], baselines: Sequence[str]) -> dict[str, dict]:
+    found, beaten = cycle(_LINES), cycle(_BASELINE_LINES)
     return {
         name: {"color": next(beaten), "linestyle": "--"}
         if name in baselines

@@ -31,6 +31,8 @@ def test_train_then_evaluate(store, tmp_path, flags, capsys):
         for name in names:
             low, high = evaluation[group][name]["interval"]
             assert 0 <= low <= evaluation[group][name]["auroc"] <= high <= 1
+    assert evaluation["verdict"]["sentence"] in printed
+    assert "note: only 16 labelled samples" in printed
     assert (run / "report.html").read_text().startswith("<!")
     lines = (run / "predictions.csv").read_text().splitlines()
     assert lines[0].startswith("hashkey,split,halu,knn")

@@ -67,3 +67,62 @@ def view_retrieval_by_loops(z_views: torch.Tensor) -> float:
             others = [c for t, c in enumerate(cosines) if t != s]
             hits += cosines[s] > max(others) + 1e-12
     return hits / (B * K)
+
+
+def auroc_by_pairs(scores: list[float], labels: list[int]) -> float:
+    """The share of pairs of a hallucinated and another row that are in order, ties half."""
+    yes = [s for s, label in zip(scores, labels, strict=True) if label == 1]
+    no = [s for s, label in zip(scores, labels, strict=True) if label == 0]
+    return sum((a > b) + (a == b) / 2 for a in yes for b in no) / (len(yes) * len(no))
+
+
+def delong_by_loops(
+    first: list[float], second: list[float], labels: list[int], groups: list[int] | None = None
+) -> tuple[float, float]:
+    """Two AUROCs' difference and its variance, from the two scorers' covariance matrix.
+
+    Without groups DeLong et al. (1988), eqs. 4 to 6; with groups Obuchowski (1997), eqs. 2 to 4.
+    """
+    rows = range(len(labels))
+    yes, no = [i for i in rows if labels[i] == 1], [i for i in rows if labels[i] == 0]
+    m, n = len(yes), len(no)
+
+    def psi(a: float, b: float) -> float:
+        return 1.0 if a > b else 0.5 if a == b else 0.0
+
+    both = (first, second)
+    theta = [sum(psi(s[i], s[j]) for i in yes for j in no) / (m * n) for s in both]
+    v10 = [{i: sum(psi(s[i], s[j]) for j in no) / n for i in yes} for s in both]
+    v01 = [{j: sum(psi(s[i], s[j]) for i in yes) / m for j in no} for s in both]
+
+    def covariance(r: int, s: int) -> float:
+        if groups is None:
+            s10 = sum((v10[r][i] - theta[r]) * (v10[s][i] - theta[s]) for i in yes) / (m - 1)
+            s01 = sum((v01[r][j] - theta[r]) * (v01[s][j] - theta[s]) for j in no) / (n - 1)
+            return s10 / m + s01 / n
+        names = sorted(set(groups))
+        sum10 = [
+            {g: sum(v10[k][i] - theta[k] for i in yes if groups[i] == g) for g in names}
+            for k in (r, s)
+        ]
+        sum01 = [
+            {g: sum(v01[k][j] - theta[k] for j in no if groups[j] == g) for g in names}
+            for k in (r, s)
+        ]
+        i10, i01 = len({groups[i] for i in yes}), len({groups[j] for j in no})
+        s10 = i10 / ((i10 - 1) * m) * sum(sum10[0][g] * sum10[1][g] for g in names)
+        s01 = i01 / ((i01 - 1) * n) * sum(sum01[0][g] * sum01[1][g] for g in names)
+        scale = len(names) / (len(names) - 1)
+        s11 = scale * sum(sum10[0][g] * sum01[1][g] for g in names)
+        s11_turned = scale * sum(sum01[0][g] * sum10[1][g] for g in names)
+        return s10 / m + s01 / n + (s11 + s11_turned) / (m * n)
+
+    variance = covariance(0, 0) + covariance(1, 1) - covariance(0, 1) - covariance(1, 0)
+    return theta[0] - theta[1], variance
+
+
+def holm_by_steps(p: list[float]) -> list[float]:
+    """Holm's (1979) adjusted p-values, as each rank's largest of the products before it."""
+    ranked = sorted(p)
+    products = [min(1.0, (len(p) - i) * value) for i, value in enumerate(ranked)]
+    return [max(products[: ranked.index(value) + 1]) for value in p]

@@ -283,13 +283,28 @@ def test_files_hold_the_metrics_and_a_row_per_sample(source_of, encoder, tmp_pat
             metrics.auroc.value,
             metrics.auroc.interval,
         )
-        for other in ("average_precision", "fpr95", "calibration_error"):
-            estimate = getattr(metrics, other)
-            assert (entry[other], tuple(entry[f"{other}_interval"])) == (
-                estimate.value,
-                estimate.interval,
-            )
+        assert metrics.calibration is not None
+        estimates = {
+            "average_precision": metrics.average_precision,
+            "fpr95": metrics.fpr95,
+            "brier": metrics.calibration.brier,
+            "log_loss": metrics.calibration.log_loss,
+        }
+        for other, estimate in estimates.items():
+            interval = None if estimate.interval is None else list(estimate.interval)
+            assert (entry[other], entry[f"{other}_interval"]) == (estimate.value, interval)
+        assert entry["calibration_error"] == metrics.calibration.error
+        assert sum(bin["count"] for bin in entry["reliability"]) == 39
+        assert set(entry["reliability"][0]) == {"count", "probability", "frequency"}
         assert (entry["n_positive"], entry["n_negative"]) == (19, 20)
+        assert entry["notes"] == list(metrics.notes)
+    assert [d["primary"] for d in written["differences"]].count(True) == 1
+    for d, difference in zip(written["differences"], found.differences, strict=True):
+        assert (d["p"], d["p_adjusted"]) == (difference.p, difference.p_adjusted)
+    assert written["verdict"] == {
+        "outcome": found.verdict.outcome,
+        "sentence": found.verdict.sentence,
+    }
     assert set(written["baselines"]) == {"length", "probe"}
     (chosen,) = [layer.layer for layer in found.layers if layer.chosen]
     assert written["baselines"]["probe"]["layer"] == chosen
@@ -327,6 +342,8 @@ def test_without_both_classes_there_are_scores_and_a_reason(
     assert match in entry["reason"]
     page = write_report(tmp_path, evaluation=found, metrics=[], config={}, data_summary={})
     assert match in page.read_text()
+    assert found.verdict.outcome == "cannot_tell"
+    assert match in found.verdict.sentence
 
 
 def test_training_rows_without_labels_need_another_reference(source_of, encoder):

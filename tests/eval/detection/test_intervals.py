@@ -6,7 +6,7 @@ import pytest
 from helpers.drawn_scores import drawn_scores
 from kview.contracts import ConfigError, LabelError
 from kview.eval import Estimate
-from kview.eval.detection.intervals import no_metrics_reason, resamples
+from kview.eval.detection.intervals import bootstrap, group_numbers, no_metrics_reason, resamples
 from kview.eval.detection.scoring import detection_metrics
 
 
@@ -29,10 +29,12 @@ def test_grouped_intervals_are_wider_where_rows_repeat():
     scores, labels = drawn_scores(60, seed=3)
     many = np.repeat(scores, 10), np.repeat(labels, 10)
     groups = [str(i) for i in np.repeat(np.arange(60), 10)]
-    alone = detection_metrics(*many, resamples(many[1])).auroc
-    grouped = detection_metrics(*many, resamples(many[1], groups=groups)).auroc
-    assert alone.value == grouped.value
-    assert width(grouped) > 2 * width(alone)
+    alone = detection_metrics(*many, resamples(many[1]))
+    draws = resamples(many[1], groups=groups)
+    grouped = detection_metrics(*many, draws, groups=group_numbers(groups, 600))
+    for name in ("auroc", "average_precision"):
+        assert getattr(alone, name).value == getattr(grouped, name).value
+        assert width(getattr(grouped, name)) > 2 * width(getattr(alone, name))
 
 
 def test_intervals_are_seeded():
@@ -63,3 +65,23 @@ def test_one_class_and_no_labels_have_a_reason():
 def test_there_is_a_group_for_every_sample():
     with pytest.raises(ConfigError, match="1 groups for 2 samples"):
         resamples(np.array([0, 1]), groups=["a"])
+
+
+def test_percentiles_lie_further_out_for_few_samples():
+    values = np.concatenate([[0.0], np.random.default_rng(0).normal(size=4000)])
+    many, few = bootstrap(values, 10_000), bootstrap(values, 9)
+    assert many.interval == pytest.approx(tuple(np.percentile(values[1:], (2.5, 97.5))), abs=0.02)
+    assert few.interval == pytest.approx((-2.38, 2.38), abs=0.2)  # 2.26 * sqrt(10 / 9)
+
+
+def test_bias_correction_moves_percentiles_against_the_bias():
+    values = np.concatenate([[0.0], 1 + np.random.default_rng(0).normal(size=4000)])
+    plain, moved = bootstrap(values, 10_000), bootstrap(values, 10_000, bias_corrected=True)
+    assert plain.interval is not None
+    assert moved.interval == pytest.approx(np.subtract(plain.interval, 2), abs=0.4)
+
+
+def test_there_is_no_interval_without_replicates_or_freedom():
+    assert bootstrap(np.array([0.5]), 10).interval is None
+    assert bootstrap(np.array([0.5, 0.4, 0.6]), 0).interval is None
+    assert bootstrap(np.array([0.5, 0.4, 0.4]), 10).interval is None

@@ -9,7 +9,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 from helpers.drawn_scores import drawn_scores
 from kview.contracts import ConfigError, LabelError
 from kview.eval.detection.intervals import resamples
-from kview.eval.detection.scoring import detection_metrics
+from kview.eval.detection.scoring import detection_metrics, weighted_metrics
 
 
 def fpr95(labels, scores):
@@ -24,7 +24,7 @@ def test_metrics_equal_scikit_learn(n, seed, ties):
     assert metrics.auroc.value == pytest.approx(roc_auc_score(labels, scores))
     assert metrics.average_precision.value == pytest.approx(average_precision_score(labels, scores))
     assert metrics.fpr95.value == pytest.approx(fpr95(labels, scores))
-    assert metrics.auroc.interval is None
+    assert metrics.average_precision.interval is None
     assert (metrics.n_positive, metrics.n_negative) == ((labels == 1).sum(), (labels == 0).sum())
 
 
@@ -32,7 +32,7 @@ def test_metrics_equal_scikit_learn(n, seed, ties):
 def test_a_replicate_equals_scikit_learn_on_the_resampled_rows(seed, ties):
     scores, labels = drawn_scores(25, seed, ties)
     draws = resamples(labels, count=20, seed=seed)
-    metrics = detection_metrics(scores, labels, draws)
+    metrics = weighted_metrics(scores, labels, draws)
     rows = [np.repeat(np.arange(25), w.astype(int)) for w in draws]
     for name, metric in (
         ("auroc", roc_auc_score),
@@ -40,8 +40,31 @@ def test_a_replicate_equals_scikit_learn_on_the_resampled_rows(seed, ties):
         ("fpr95", fpr95),
     ):
         replicates = [metric(labels[r], scores[r]) for r in rows]
-        expected = np.percentile(replicates, (2.5, 97.5))
-        assert getattr(metrics, name).interval == pytest.approx(tuple(expected))
+        np.testing.assert_allclose(metrics[name][1:], replicates)
+
+
+def test_few_samples_are_warned_of():
+    scores, labels = drawn_scores(19, seed=0)
+    (few, fpr95) = detection_metrics(scores, labels, resamples(labels, count=20)).notes
+    assert "only 19 labelled samples" in few
+    assert "FPR at 95 % TPR has no interval" in fpr95
+
+
+def test_few_groups_are_warned_of_however_many_rows():
+    scores, labels = drawn_scores(400, seed=0)
+    draws = resamples(labels, count=20)
+    many = detection_metrics(scores, labels, draws)
+    assert many.notes == ()
+    assert many.fpr95.interval is not None
+    grouped = detection_metrics(scores, labels, draws, groups=np.arange(400) % 19)
+    assert "only 19 labelled groups" in grouped.notes[0]
+    assert grouped.fpr95.interval is None
+
+
+def test_what_is_alike_in_all_resamples_has_no_bootstrap_interval():
+    labels = np.arange(10) // 5
+    metrics = detection_metrics(np.arange(10.0), labels, resamples(labels, count=50))
+    assert (metrics.average_precision.value, metrics.average_precision.interval) == (1, None)
 
 
 def test_scores_that_cannot_be_ranked_are_refused():

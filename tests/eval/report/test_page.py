@@ -1,5 +1,6 @@
 """The report."""
 
+import html
 import re
 import subprocess
 import sys
@@ -38,7 +39,7 @@ def test_the_report_is_one_self_contained_page(tmp_path, evaluation):
     page = written(tmp_path, evaluation)
     for name in (*evaluation.detectors, *evaluation.baselines):
         assert f">{name}</th>" in page
-    for name in ("loss", "intra_inter_margin", "roc", "histogram_knn"):
+    for name in ("loss", "intra_inter_margin", "roc", "reliability", "histogram_knn"):
         assert f'<figure id="{name}"><svg' in page
         assert (tmp_path / "figures" / f"{name}.svg").read_text().startswith("<svg")
     assert "num_views" in page
@@ -46,6 +47,19 @@ def test_the_report_is_one_self_contained_page(tmp_path, evaluation):
     outside = re.findall(r'(?:src|href)="(?!#|data:)([^"]*)"', page)
     assert outside == []
     assert not re.search(r"@import|<script|url\(", page.replace("url(#", ""))
+
+
+def test_the_verdict_stands_at_the_head_and_what_rows_are_too_few_for_below(tmp_path, evaluation):
+    page = written(tmp_path, evaluation)
+    head = page[: page.index("<table>")]
+    assert html.escape(evaluation.verdict.sentence) in head
+    for note in evaluation.notes:
+        assert note in page
+
+
+def test_the_primary_comparison_is_marked(tmp_path, evaluation):
+    page = written(tmp_path, evaluation)
+    assert page.count('<tr class="primary"><th scope="row">knn</th><td>probe</td>') == 1
 
 
 def test_texts_are_shown_as_text(tmp_path, evaluation):
