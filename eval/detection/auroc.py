@@ -70,9 +70,9 @@ class Chance:
     @property
     def quantile(self) -> float:
         """Student's t at 97.5 %; infinite without a degree of freedom."""
-        from scipy.stats import t
+        from scipy.special import stdtrit
 
-        return float(t.ppf(_ABOVE, self.degrees)) if self.degrees > 0 else np.inf
+        return float(stdtrit(self.degrees, _ABOVE)) if self.degrees > 0 else np.inf
 
 
 def placements(
@@ -151,10 +151,11 @@ def auroc_interval(
         for of_class in (np.flatnonzero(labels == 1), np.flatnonzero(labels == 0))
     )
     expected = _variance_at(q, m, n)
+    reach = found.quantile**2
     excess = max(1.0, found.variance / expected) if expected > 0 else 1.0
 
     def beyond(t: float) -> float:
-        return (q - t) ** 2 - found.quantile**2 * excess * _variance_at(t, m, n)
+        return (q - t) ** 2 - reach * excess * _variance_at(t, m, n)
 
     def bound(end: float) -> float:
         inside = q + (end - q) * 1e-9  # at 0 and at 1 the found value is itself a root

@@ -113,7 +113,7 @@ def _mean_loss(losses: Array, groups: Groups, most: float) -> Estimate:
     The standard error is that between groups (Liang and Zeger 1986). No interval for one group, or
     where every loss is 0.
     """
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     mean = float(np.sort(losses).mean())
     n_groups = len(np.unique(groups))
@@ -121,6 +121,6 @@ def _mean_loss(losses: Array, groups: Groups, most: float) -> Estimate:
         return Estimate(value=mean, interval=None)
     sums = np.bincount(groups, losses - mean)
     error = float(np.sqrt(n_groups / (n_groups - 1) * (sums @ sums))) / len(losses)
-    reach = float(t.ppf(0.975, n_groups - 1)) * error / mean
+    reach = float(stdtrit(n_groups - 1, 0.975)) * error / mean
     low, high = mean * np.exp(-reach), mean * np.exp(min(reach, 700.0))  # exp(710) is infinite
     return Estimate(value=mean, interval=(float(low), min(float(high), most)))

@@ -87,7 +87,7 @@ def delong(first: Placements, second: Placements) -> tuple[Estimate, float]:
     Returns:
         The first AUROC less the second with its interval, and p.
     """
-    from scipy.stats import t
+    from scipy.special import stdtr
 
     less = first.less(second)
     found = chance(less)
@@ -96,7 +96,7 @@ def delong(first: Placements, second: Placements) -> tuple[Estimate, float]:
     error = np.sqrt(max(found.variance, sum(1 / count**2 for count in less.group_counts) / 4))
     reach = found.quantile * error
     interval = (max(-1.0, float(less.mean - reach)), min(1.0, float(less.mean + reach)))
-    p = float(2 * t.sf(abs(less.mean) / error, found.degrees))
+    p = float(2 * stdtr(found.degrees, -abs(less.mean) / error))
     return Estimate(value=less.mean, interval=interval), p
 
 

@@ -120,7 +120,7 @@ def bootstrap(
     Returns:
         No interval where replicates are missing or all alike, or there is no degree of freedom.
     """
-    from scipy.stats import norm, t
+    from scipy.special import ndtr, ndtri, stdtrit
 
     value, replicates = float(values[0]), values[1:]
     if degrees < 1 or len(replicates) == 0 or np.ptp(replicates) < 1e-12:
@@ -128,9 +128,9 @@ def bootstrap(
     shift = 0.0
     if bias_corrected:
         lower = (np.mean(replicates < value) + np.mean(replicates <= value)) / 2
-        shift = norm.ppf(np.clip(lower, 0.5 / len(replicates), 1 - 0.5 / len(replicates)))
-    reach = t.ppf(0.975, degrees) * np.sqrt((degrees + 1) / degrees)
-    levels = 100 * norm.cdf(2 * shift + np.array([-reach, reach]))
+        shift = ndtri(np.clip(lower, 0.5 / len(replicates), 1 - 0.5 / len(replicates)))
+    reach = stdtrit(degrees, 0.975) * np.sqrt((degrees + 1) / degrees)
+    levels = 100 * ndtr(2 * shift + np.array([-reach, reach]))
     low, high = np.percentile(replicates, levels)
     return Estimate(value=value, interval=(float(low), float(high)))
 
