@@ -114,6 +114,7 @@ def evaluation() -> DetectionEvaluation:
         MeanEncoder(),
         train=make_source(60, seed=1),
         test=make_source(40, seed=2, prefix="t"),
+        val=make_source(40, seed=3, prefix="v"),
         views=(0, 2, 4),
         n_resamples=50,
     )

@@ -215,7 +215,7 @@ def test_without_validation_rows_the_detector_is_knn_and_unchosen(source_of, enc
         assert "no validation rows of both labels" in found.choice.reason
         for scored in found.scored.values():
             assert isinstance(scored.metrics, DetectionMetrics)
-            assert scored.metrics.calibration_error is None
+            assert scored.metrics.calibration is None
         write_evaluation(tmp_path, found)
         written = json.loads((tmp_path / "evaluation.json").read_text())
         assert (written["chosen"], written["choice"]["validated"]) == ("knn", False)
