@@ -11,13 +11,13 @@ from ..train import ContrastiveTrainerConfig, RunFolder
 from .console import note, say
 from .metric_table import show_metrics
 from .scored_run import detect, write_page
-from .settings import EncoderSettings, RunSettings
+from .settings import DataSettings, EncoderSettings, RunSettings
 from .train import train
 
 
 @dataclass(frozen=True, kw_only=True)
 class Demo:
-    """Write a synthetic store, train on K=4 of its 8 layers, evaluate, and report."""
+    """Write a store that looks like a causal model's, train on its best layers, and report."""
 
     out: str = "runs/demo"
     """Folder for the store and the run; it must not hold a run yet."""
@@ -40,13 +40,25 @@ def run_demo(command: Demo) -> None:
         )
     store = Path(command.out) / "store.zarr"
     write_synthetic_store(
-        store, num_rows=1000, num_layers=8, hidden_size=64, max_tokens=16, seed=command.seed
+        store,
+        num_rows=800,
+        num_layers=16,
+        hidden_size=64,
+        max_tokens=4,
+        seed=command.seed,
+        affine_layers=True,
+        signal_layers=range(7, 13),
+        outliers=3,
     )
-    note(f"wrote {store}: 1000 synthetic responses, 8 layers")
+    note(
+        f"wrote {store}: 800 synthetic responses, 16 layers, each with a basis of its own and "
+        "three huge dimensions; layers 7 to 12 know, together and not alone, what is made up"
+    )
     settings = RunSettings(
         store=str(store.resolve()),
-        encoder=EncoderSettings(layer_aware=True, embedding_dim=32),
-        trainer=ContrastiveTrainerConfig(num_views=4, max_epochs=12, lr=3e-3, seed=command.seed),
+        data=DataSettings(group_by="group"),
+        encoder=EncoderSettings(layer_aware=True),
+        trainer=ContrastiveTrainerConfig(seed=command.seed),
     )
     train(settings, folder)
     found = detect(folder)

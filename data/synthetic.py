@@ -1,6 +1,7 @@
 """Stores of made-up activations whose hallucinations can be found, but in no single layer."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +31,8 @@ def write_synthetic_store(
     seed: int = 0,
     signal: float = 1.25,
     affine_layers: bool = False,
+    signal_layers: Sequence[int] | None = None,
+    outliers: int = 0,
     unlabelled_share: float = 0.0,
     shard_rows: int | None = None,
 ) -> None:
@@ -52,11 +55,14 @@ def write_synthetic_store(
         signal: distance between the classes in units of a layer's noise.
         affine_layers: each layer rotates and shifts what it holds in its own way, as the layers of
             a language model do, so that one encoder has to be told which layer it sees.
+        signal_layers: the layers that carry the label's sign; all by default.
+        outliers: dimensions, the last ones, that hold hundreds of times what others do and nothing
+            of the label, growing with depth, as in the residual stream of a causal model.
         unlabelled_share: share of rows whose label is left out.
         shard_rows: as in `ActivationWriter.create`.
 
     Raises:
-        ConfigError: a size is too small.
+        ConfigError: a size is too small, or there is no such layer or dimension.
         StoreError: the store cannot be written.
 
     Examples:
@@ -73,6 +79,13 @@ def write_synthetic_store(
             f"num_rows={num_rows}, num_layers={num_layers}, hidden_size={hidden_size}, "
             f"max_tokens={max_tokens}: at least 1, and hidden_size at least 4"
         )
+    signal_layers = range(num_layers) if signal_layers is None else signal_layers
+    if not set(signal_layers) <= set(range(num_layers)) or not 0 <= outliers <= hidden_size - 4:
+        raise ConfigError(
+            f"signal_layers={list(signal_layers)} must be among the {num_layers} layers, and "
+            f"outliers={outliers} leave at least 4 of hidden_size={hidden_size} dimensions"
+        )
+    carries = np.isin(np.arange(num_layers), list(signal_layers))
     rng = np.random.default_rng(seed)
     layers = [_draw_layer(rng, hidden_size, affine_layers) for _ in range(num_layers)]
     topics = rng.normal(size=(8, hidden_size))
@@ -93,11 +106,13 @@ def write_synthetic_store(
             tokens = min(int(lengths[row]), max_tokens)
             sign = 2 * int(halu[row]) - 1
             middle = np.tile(topics[rng.integers(len(topics))], (num_layers, 1))  # (L, H)
-            middle[:, 0] = sign * signal / 2 + rng.normal(size=num_layers)
+            middle[:, 0] = sign * signal / 2 * carries + rng.normal(size=num_layers)
             noise = rng.normal(size=(num_layers, tokens, hidden_size)) * 0.5
             values = middle[:, None] + noise  # (L, T', H)
             for place, layer in enumerate(layers):
                 values[place] = values[place] @ layer.rotation + layer.offset
+            if outliers:
+                values[..., -outliers:] = _outliers(rng, num_layers, tokens, outliers)
             question = _QUESTIONS[row // 2 % len(_QUESTIONS)].format(f"town {row // 2}")
             writer.append(
                 values.astype(np.float32),
@@ -110,6 +125,12 @@ def write_synthetic_store(
                 prompt=question,
                 response=f"Answer {row}, {_VERDICTS[int(halu[row])]}.",
             )
+
+
+def _outliers(rng: np.random.Generator, num_layers: int, tokens: int, count: int) -> np.ndarray:
+    """(L, T', count): each token as many hundreds as its layer is deep, a tenth more or less."""
+    depth = 200.0 * np.arange(1, num_layers + 1)[:, None, None]
+    return depth * np.array([1, -1] * count)[:count] * (1 + 0.1 * rng.normal(size=(tokens, count)))
 
 
 def _draw_layer(rng: np.random.Generator, hidden_size: int, affine: bool) -> _Layer:

@@ -54,6 +54,25 @@ def test_affine_layers_do_not_share_a_direction(tmp_path: Path) -> None:
     assert found[True] < 0.75
 
 
+def test_it_can_look_like_a_causal_models(tmp_path: Path) -> None:
+    path = tmp_path / "a.zarr"
+    write_synthetic_store(path, num_rows=400, signal_layers=[3, 4], outliers=2, **SIZES)
+    store = ActivationStore.open(path)
+    x, halu = means(store), store.halu
+    single = [auroc(x[:, layer, :-2], halu) for layer in range(8)]
+    assert min(single[3:5]) > 0.7
+    assert max(single[:3] + single[5:]) < 0.65
+    size = np.abs(x).mean((0, 1))  # of each dimension
+    assert size[-2:].min() > 100 * size[:-2].max()
+    assert auroc(x[:, 3, -2:], halu) < 0.6  # and they say nothing of the label
+
+
+@pytest.mark.parametrize("wrong", [{"signal_layers": [8]}, {"outliers": 13}, {"outliers": -1}])
+def test_layers_and_dimensions_that_are_not_there_are_refused(tmp_path: Path, wrong) -> None:
+    with pytest.raises(ConfigError, match="must be among the 8 layers, and outliers="):
+        write_synthetic_store(tmp_path / "a", num_rows=1, **SIZES, **wrong)
+
+
 def test_it_is_a_sound_store_with_texts_and_groups(tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     write_synthetic_store(path, num_rows=31, seed=2, unlabelled_share=0.3, shard_rows=10, **SIZES)
