@@ -38,7 +38,8 @@ def test_intervals_are_students_of_the_logarithm():
 def test_copies_in_a_group_leave_the_intervals_as_they_are():
     chances, labels = drawn(30, seed=2)
     alone = calibration(chances, labels, np.arange(30))
-    copied = calibration(*(np.repeat(v, 5) for v in (chances, labels, np.arange(30))))
+    groups = np.repeat(np.arange(30), 5)
+    copied = calibration(np.repeat(chances, 5), np.repeat(labels, 5), groups)
     assert copied.brier.interval == pytest.approx(alone.brier.interval)
     assert copied.log_loss.interval == pytest.approx(alone.log_loss.interval)
 

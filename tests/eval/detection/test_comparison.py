@@ -13,7 +13,7 @@ from kview.eval import DetectionMetrics, NoMetrics
 from kview.eval.detection.auroc import chance, placements
 from kview.eval.detection.comparison import LabelledRows, delong, holm, paired_differences
 from kview.eval.detection.intervals import resamples
-from kview.eval.detection.scoring import detection_metrics
+from kview.eval.detection.scoring import detection_metrics, weighted_metrics
 
 
 def drawn(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -54,13 +54,9 @@ def test_the_reference_variance_is_what_resampling_finds():
     shared = random.normal(size=100)[groups]
     first, second = first + shared, first - shared
     _, variance = delong_by_loops(first.tolist(), second.tolist(), labels.tolist(), groups.tolist())
-    draws = resamples(labels, groups=groups, count=1000)
-    found = [
-        roc_auc_score(labels, first, sample_weight=w)
-        - roc_auc_score(labels, second, sample_weight=w)
-        for w in draws
-    ]
-    assert np.var(found) == pytest.approx(variance, rel=0.15)
+    draws = resamples(labels, groups=groups, count=2000)
+    found = [weighted_metrics(s, labels, draws)["auroc"][1:] for s in (first, second)]
+    assert np.var(found[0] - found[1]) == pytest.approx(variance, rel=0.15)
 
 
 @given(st.lists(st.floats(0, 1), max_size=8))
