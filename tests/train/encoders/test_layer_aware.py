@@ -185,7 +185,7 @@ def knn_auroc(trainer: ContrastiveTrainer, dataset: ActivationDataset) -> float:
 
 
 def test_beats_the_plain_encoder_where_layers_differ_by_an_affine_map(tmp_path: Path):
-    size = {"num_layers": 12, "hidden_size": 16, "max_tokens": 3}
+    size: dict[str, Any] = {"num_layers": 12, "hidden_size": 16, "max_tokens": 3}
     write_synthetic_store(tmp_path / "s.zarr", num_rows=480, signal=2.0, affine_layers=True, **size)
     settings: dict[str, Any] = {
         "max_epochs": 30,

@@ -104,8 +104,11 @@ def test_a_saved_encoder_takes_the_raw_activations_that_it_was_trained_on(
     aware, num_views, tokens, dtype, tmp_path: Path
 ):
     source = HugeSource(dtype, num_rows=24, num_views=num_views, max_tokens=tokens)
-    make = LayerAwareProgressiveCompressor if aware else ProgressiveCompressor
-    encoder = make(16, 4, **({"num_layers": 8} if aware else {}))
+    encoder = (
+        LayerAwareProgressiveCompressor(16, 4, num_layers=8)
+        if aware
+        else ProgressiveCompressor(16, 4)
+    )
     kind = LayerAwareContrastiveTrainerConfig if aware else ContrastiveTrainerConfig
     config = kind(
         num_views=num_views,
