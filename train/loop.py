@@ -14,7 +14,7 @@ from ..contracts.protocols import steps_per_epoch
 from ..eval import ContrastiveLoss, evaluate
 from .config import ContrastiveTrainerConfig, Monitor
 from .fabric import launch
-from .monitor import badness, exports_best, monitored, out_of_patience
+from .monitor import badness, monitored, out_of_patience
 from .progress import Progress
 from .results import EpochMetrics, FitResult, RunningSums, StepOutput
 from .run.folder import RunFolder
@@ -128,7 +128,7 @@ class Loop:
                 self._epoch()
         for logger in self.fabric.loggers:
             logger.finalize("success")
-        self.recorder.export(best=exports_best(config))
+        self.recorder.export()
         return FitResult(
             history=tuple(self.history),
             best_epoch=self.at.epoch - 1 if self.monitor is None else self.at.best_epoch,

@@ -296,6 +296,26 @@ def test_the_exported_weights_are_the_best_epochs(best, tmp_path):
     assert not torch.equal(step.weights[0]["project.weight"], step.weights[2]["project.weight"])
 
 
+@pytest.mark.parametrize("in_memory", [False, True])
+@pytest.mark.parametrize("best", [0, 2, 4])
+def test_after_a_run_its_encoder_holds_the_weights_that_are_exported(best, in_memory, tmp_path):
+    val_losses = [2.0] * 5
+    val_losses[best] = 1.0
+    step = ScriptedStep(val_losses)
+    folder = None if in_memory else tmp_path
+    run_scripted(step, folder, max_epochs=5, monitor="val_loss")
+    assert_equal_weights(step.encoder.state_dict().values(), step.weights[best].values())
+
+
+def test_a_run_that_goes_on_without_a_folder_remembers_its_best_epoch(tmp_path):
+    settings = {"monitor": "val_loss", "lr_schedule": "constant"}
+    before = ScriptedStep([1.0, 2.0])
+    run_scripted(before, tmp_path, max_epochs=2, **settings)
+    after = ScriptedStep([3.0, 4.0])
+    run_scripted(after, resume=tmp_path, max_epochs=4, **settings)
+    assert_equal_weights(after.encoder.state_dict().values(), before.weights[0].values())
+
+
 def test_with_a_val_source_alone_the_last_weights_are_exported_and_the_best_kept(tmp_path):
     step = ScriptedStep([2.0, 1.0, 2.0])
     assert run_scripted(step, tmp_path, max_epochs=3).best_epoch == 1

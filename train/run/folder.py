@@ -10,6 +10,9 @@ from ...contracts import CheckpointError
 from ..atomic_file import write_atomically
 from ..encoders.weights_file import ENCODER_FILE
 
+BEST = "best.ckpt"
+"""The name of the best epoch's checkpoint."""
+
 
 class RunFolder:
     """Paths and small files of one run.
@@ -28,7 +31,7 @@ class RunFolder:
         self.timings = self.path / "timings.jsonl"
         self.checkpoints = self.path / "checkpoints"
         self.last = self.checkpoints / "last.ckpt"
-        self.best = self.checkpoints / "best.ckpt"
+        self.best = self.checkpoints / BEST
         self.encoder = self.path / ENCODER_FILE
         self.evaluation = self.path / "evaluation.json"
 

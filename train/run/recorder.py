@@ -15,9 +15,10 @@ from torch import nn
 from ...contracts import CheckpointError, ConfigError
 from ..config import OPERATIONAL, ContrastiveTrainerConfig
 from ..encoders.weights_file import save_encoder
+from ..monitor import exports_best
 from ..results import EpochMetrics, RunningSums
 from .checkpoint import differing, load_checkpoint, require_same_run, save_checkpoint
-from .folder import RunFolder, append_line, cut_to
+from .folder import BEST, RunFolder, append_line, cut_to
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +76,8 @@ class Recorder:
             "encoder": {"class": type(encoder).__name__, **getattr(encoder, "config", {})},
             "fingerprint": dict(fingerprint),
         }
+        self.exports_best = exports_best(config)
+        self._best: dict[str, Any] | None = None  # best weights of a run that has no folder
         # what changes the last bits of a result without being a setting
         self.machine = {"num_threads": torch.get_num_threads(), "world_size": fabric.world_size}
 
@@ -92,6 +95,8 @@ class Recorder:
             for change in differing(self.machine, {name: state[name] for name in self.machine}):
                 logger.warning("the resumed run may differ in its last bits: %s", change)
         if self.folder is None:
+            if path is not None and state is not None and self.exports_best:
+                self._best = _best_beside(path, state)
             return state
         if resume_from is None and self.folder.last.exists():
             raise ConfigError(
@@ -128,9 +133,13 @@ class Recorder:
     def save_epoch(self, optimizer: Any, at: Position, *, improved: bool) -> None:
         """Writes the checkpoints that are due after an epoch, best.ckpt where it `improved`.
 
-        Snapshots beyond `keep_snapshots` are deleted.
+        Snapshots beyond `keep_snapshots` are deleted. Without a folder, the best weights are kept
+        in memory where they are to be exported.
         """
         if self.folder is None:
+            if improved and self.exports_best:
+                weights = self.encoder.state_dict()
+                self._best = {n: w.to("cpu", copy=True) for n, w in weights.items()}
             return
         every, keep = self.config.snapshot_every_epochs, self.config.keep_snapshots
         if improved:
@@ -142,15 +151,20 @@ class Recorder:
                     old.unlink()
         self._save(self.folder.last, optimizer, at)
 
-    def export(self, best: bool) -> None:
-        """Writes encoder.safetensors: the best epoch's weights, or the last step's."""
-        if self.folder is None or not self.fabric.is_global_zero:
-            return
-        last = {name: value.clone() for name, value in self.encoder.state_dict().items()}
-        if best:
-            self.encoder.load_state_dict(load_checkpoint(self.folder.best)["model_state_dict"])
-        save_encoder(self.encoder, self.folder.encoder)
-        self.encoder.load_state_dict(last)
+    def export(self) -> None:
+        """Leaves in the encoder what the run exports, and writes it to encoder.safetensors.
+
+        Raises:
+            CheckpointError: the best epoch's checkpoint cannot be read.
+        """
+        if self.exports_best:
+            best = self._best
+            if self.folder is not None:  # every process reads it: all are to hold these weights
+                best = load_checkpoint(self.folder.best)["model_state_dict"]
+            if best is not None:
+                self.encoder.load_state_dict(best)
+        if self.folder is not None and self.fabric.is_global_zero:
+            save_encoder(self.encoder, self.folder.encoder)
 
     def restore(self, state: Mapping[str, Any], optimizer: Any) -> Position:
         """Puts weights, optimiser and loss scaler back; gives where the run was.
@@ -201,3 +215,10 @@ def _checkpoint_in(path: Path) -> Path | None:
     if not run.last.is_file() and run.checkpoints.is_dir():
         return None
     return run.last
+
+
+def _best_beside(path: Path, state: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The best weights that a checkpoint knows of, from the folder that it lies in."""
+    if state["best_epoch"] < 0:
+        return None
+    return load_checkpoint(path.parent / BEST)["model_state_dict"]
