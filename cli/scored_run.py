@@ -44,6 +44,7 @@ class Detection:
         train: the run's training rows.
         test: the rows that were scored.
         scored: the parser of the store that was scored.
+        layers: which layers views are drawn from, and why.
     """
 
     evaluation: DetectionEvaluation
@@ -51,6 +52,7 @@ class Detection:
     train: ActivationDataset
     test: ActivationDataset
     scored: ActivationParser
+    layers: ViewLayers
 
 
 def detect(
@@ -100,7 +102,12 @@ def detect(
         seed=settings.trainer.seed,
     )
     return Detection(
-        evaluation=evaluation, settings=settings, train=train, test=test, scored=scored
+        evaluation=evaluation,
+        settings=settings,
+        train=train,
+        test=test,
+        scored=scored,
+        layers=layers,
     )
 
 
@@ -193,6 +200,7 @@ def data_summary(found: Detection) -> dict[str, str | int | float]:
         "hallucinated in test": int((found.test.labels == 1).sum()),
         "unlabelled in test": int((found.test.labels == -1).sum()),
         "layers": store.num_layers,
+        "views from layers": f"{', '.join(map(str, found.layers.ids))} ({found.layers.reason})",
         "hidden size": store.hidden_size,
         "response tokens kept": store.max_tokens,
         "model": store.model or "not recorded",

@@ -44,7 +44,7 @@ def test_by_default_they_are_selected_recorded_and_used_at_scoring(deep, tmp_pat
     assert [layer["layer"] for layer in evaluation["layers"]] == list(range(16))
     scored = [layer["layer"] for layer in evaluation["layers"] if layer["knn"]["auroc"] is not None]
     assert scored == kept["ids"]
-    assert str(kept["ids"])[1:-1] in (run / "report.html").read_text()
+    assert f"{str(kept['ids'])[1:-1]} ({kept['reason']})" in (run / "report.html").read_text()
 
 
 def test_a_resumed_run_keeps_its_layers_without_choosing_again(deep, tmp_path, monkeypatch):
