@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ...contracts import ConfigError, EmbeddingBatch, LabelError, boundary
-from ..unit_vectors import sample_vectors
+from ..unit_vectors import double, sample_vectors
 from .reference import Reference, reference_rows
 
 CANDIDATES = (1, 2, 5, 10, 20, 50)
@@ -19,38 +19,72 @@ _TILE = 1 << 24
 _BLOCK = 128
 """Similarities of which only the largest is looked at first."""
 
+_SPARE = 4
+"""Candidates beyond k: a gap behind the k-th shows that rounding has hidden none."""
+
 _ROWS = 64
 """Queries whose neighbours are measured at once: they stay in cache."""
 
 
 def nearest(queries: Tensor, reference: Tensor, k: int) -> Tensor:
-    """Distances to the k nearest unit vectors, ascending: (B, D), (N, D) -> (B, k) float64.
+    """Distances to the k nearest reference vectors, ascending: (B, D), (N, D) -> (B, k) float64.
 
-    Neighbours are found by float32 cosines, in tiles; a distance made from such a cosine would lose
-    half its digits when it is small, so those to the k found are computed anew.
+    Neighbours are sought in float32, among vectors less their mean, which leaves what tells near
+    ones apart. Where its rounding could have hidden a nearer one, they are sought in float64.
     """
-    queries, narrow = queries.to(reference.device), reference.float().T  # (D, N)
-    N = len(reference)
+    reference = double(reference)
+    centre = reference.mean(dim=0)
+    reference, queries = reference - centre, double(queries.to(reference.device)) - centre
+    distances, certain = _search(queries, reference, k, torch.float32)
+    if not certain.all():
+        distances[~certain] = _search(queries[~certain], reference, k, torch.float64)[0]
+    return distances
+
+
+def _search(
+    queries: Tensor, reference: Tensor, k: int, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """Distances (B, k) to what a search in a dtype finds nearest; where it found all, (B,) bool.
+
+    What is nearest has the largest q.r - |r|^2 / 2. A few more than k are looked up; a vector that
+    was not is farther than what the least of them, and rounding's bound, leave.
+    """
+    N, D = reference.shape
+    narrow = reference.T.to(dtype)  # (D, N)
+    halves = (reference.square().sum(dim=1) / 2).to(dtype)
+    largest = float((2 * halves).max().sqrt())
     rows = max(1, min(len(queries), _TILE // N))
+    count = min(N, k + _SPARE)
     # one buffer, for fresh pages cost as much as the search; what pads it to whole blocks is -inf
-    cosines = narrow.new_full((rows, -(-N // _BLOCK) * _BLOCK), -torch.inf)
-    distances = []
+    nearness = narrow.new_full((rows, -(-N // _BLOCK) * _BLOCK), -torch.inf)
+    distances, certain = [], []
     for tile in queries.split(rows):
-        torch.mm(tile.float(), narrow, out=cosines[: len(tile), :N])
-        found = _largest(cosines[: len(tile)], k)
-        distances += map(partial(_distances, reference), tile.split(_ROWS), found.split(_ROWS))
-    return torch.cat(distances).sort(dim=1).values
+        torch.addmm(halves, tile.to(dtype), narrow, beta=-1, out=nearness[: len(tile), :N])
+        least, found = _largest(nearness[: len(tile)], count)
+        near = map(partial(_distances, reference), tile.split(_ROWS), found.split(_ROWS))
+        nearest = torch.cat(list(near)).sort(dim=1).values[:, :k]
+        lengths = tile.norm(dim=1)
+        rounding = torch.finfo(dtype).eps * (D + 2) * largest * (lengths + largest)
+        others = lengths.square() - 2 * (least.double() + rounding)  # none is nearer, squared
+        certain.append((nearest[:, -1].square() <= others) | (count == N))
+        distances.append(nearest)
+    return torch.cat(distances), torch.cat(certain)
 
 
-def _largest(cosines: Tensor, k: int) -> Tensor:
-    """Where each row's k largest are, (b, k): all in the k blocks whose maxima are largest."""
-    blocks = cosines.unflatten(1, (-1, _BLOCK))  # (b, blocks, _BLOCK)
-    if blocks.shape[1] <= k:
-        return cosines.topk(k, dim=1, sorted=False).indices
-    best = blocks.amax(dim=2).topk(k, dim=1, sorted=False).indices  # (b, k)
-    values = blocks.take_along_dim(best.unsqueeze(2), dim=1).flatten(1)  # (b, k * _BLOCK)
-    inside = values.topk(k, dim=1, sorted=False).indices
-    return best.gather(1, inside // _BLOCK) * _BLOCK + inside % _BLOCK
+def _largest(nearness: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Each row's least of the `count` largest (b,), and where these are, (b, count).
+
+    All are in the `count` blocks whose maxima are largest.
+    """
+    blocks = nearness.unflatten(1, (-1, _BLOCK))  # (b, blocks, _BLOCK)
+    if blocks.shape[1] <= count:
+        values, found = nearness.topk(count, dim=1, sorted=False)
+        return values.amin(dim=1), found
+    best = blocks.amax(dim=2).topk(count, dim=1, sorted=False).indices  # (b, count)
+    inside = blocks.take_along_dim(best.unsqueeze(2), dim=1).flatten(1)  # (b, count * _BLOCK)
+    values, places = inside.topk(count, dim=1, sorted=False)
+    found = best.gather(1, places // _BLOCK) * _BLOCK + places % _BLOCK
+    return values.amin(dim=1), found
 
 
 def _distances(reference: Tensor, queries: Tensor, found: Tensor) -> Tensor:

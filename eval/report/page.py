@@ -134,17 +134,29 @@ def hardest_samples(
 
 
 def _training_pictures(metrics: Sequence[Mapping[str, float]]) -> list[Picture]:
+    """A loss grows with the number of samples contrasted: those of two splits share no axis."""
     from .plots import curves
 
     if not metrics:
         return []
-    margin = "Mean cosine within samples less that between samples."
+    val_loss = Picture(
+        name="val_loss",
+        caption="That of validation. A contrastive loss depends on how many samples are "
+        "contrasted, so its height says nothing beside training's; its course does.",
+        svg=curves(metrics, "loss", "validation loss", ["val"]),
+    )
     return [
-        Picture(name=name, caption=caption, svg=curves(metrics, name, label))
-        for name, label, caption in (
-            ("loss", "loss", "The contrastive loss, a point per epoch."),
-            ("intra_inter_margin", "margin", margin),
-        )
+        Picture(
+            name="train_loss",
+            caption="The contrastive loss of training, a point per epoch.",
+            svg=curves(metrics, "loss", "training loss", ["train"]),
+        ),
+        *([val_loss] if any(m.get("val_loss") is not None for m in metrics) else []),
+        Picture(
+            name="intra_inter_margin",
+            caption="Mean cosine within samples less that between samples.",
+            svg=curves(metrics, "intra_inter_margin", "margin", ["train", "val"]),
+        ),
     ]
 
 

@@ -43,28 +43,33 @@ _LINES = ("#3a86c8", "#2a9d8f", "#9b5de5", "#d1495b", "#b98b00")
 _BASELINE_LINES = ("#8a8f98", "#e2711d")
 
 
-def curves(metrics: Sequence[Mapping[str, float]], metric: str, label: str) -> str:
-    """A metric of training and of validation over the epochs.
+def curves(
+    metrics: Sequence[Mapping[str, float]], metric: str, label: str, parts: Sequence[str]
+) -> str:
+    """A metric of training, of validation or of both over the epochs.
 
     Args:
-        metrics: a mapping per epoch, with `epoch`, `train_<metric>` and `val_<metric>`; what an
-            epoch lacks is left out.
+        metrics: a mapping per epoch, with `epoch` and `<part>_<metric>`; what an epoch lacks is
+            left out.
         metric: `loss`, `intra_cos` or `intra_inter_margin`.
         label: the words for it.
+        parts: `train`, `val`.
     """
     with matplotlib.rc_context(_STYLE):
         fig, axes = _figure()
-        for part, style in (("train", "-"), ("val", "--")):
+        for part in parts:
             known = [m for m in metrics if m.get(f"{part}_{metric}") is not None]
             if known:
                 x = [m["epoch"] for m in known]
                 y = [m[f"{part}_{metric}"] for m in known]
-                axes.plot(x, y, style, color=_LINES[part == "val"], marker=".", label=part)
+                style: Any = {"color": _LINES[1], "linestyle": "--"} if part == "val" else {}
+                axes.plot(x, y, marker=".", label=part, **{"color": _LINES[0], **style})
         axes.set_xlabel("epoch")
         axes.set_ylabel(label)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.legend()
-        return svg(fig, metric)
+        if len(parts) > 1:
+            axes.legend()
+        return svg(fig, "_".join([*parts, metric]))
 
 
 def roc(scores: Mapping[str, Array], labels: NDArray, baselines: Sequence[str]) -> str:

@@ -17,8 +17,9 @@ from typing import Annotated
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
-from ...contracts import IGNORE_LABEL, AtLeast, ZViews, boundary
+from ...contracts import IGNORE_LABEL, AtLeast, ContractError, ZViews, boundary
 from ...contracts.settings import NotNegative, Positive, settings
 from .gather import gather_samples
 from .supcon_kernel import KernelSettings, supcon_kernel
@@ -72,7 +73,8 @@ def supcon_loss(
 
     Raises:
         ContractError: a shape is wrong, one id has unlike labels, no view has a positive, or a
-            zero vector is to be normalised. NaN and infinity are passed on as NaN.
+            zero vector is to be normalised. NaN and infinity are passed on as NaN. Or embeddings
+            carry a forward-mode tangent (`torch.func.jvp`, `jacfwd`): there is only a backward.
         ConfigError: a temperature is not positive, or a weight is negative.
 
     Examples:
@@ -93,6 +95,7 @@ def supcon_loss(
             ignore_label=ignore_label,
             normalize=normalize,
         )
+        _refuse_tangent(z_views)
     z = z_views.flatten(0, 1)  # (M, D)
     if z.dtype != torch.float64:
         z = z.float()
@@ -109,6 +112,18 @@ def supcon_loss(
         ),
     )
     return loss if base_temperature is None else loss * (temperature / base_temperature)
+
+
+def _refuse_tangent(z_views: Tensor) -> None:
+    """Refuses what an operator without a forward-mode rule would drop without a word."""
+    if forward_ad.unpack_dual(z_views).tangent is not None:
+        raise ContractError.of(
+            "supcon_loss",
+            "z_views",
+            "forward-mode tangent",
+            "embeddings without one: the loss has only a backward (use torch.autograd.grad)",
+            "a dual tensor, as of torch.func.jvp, jacfwd or torch.autograd.forward_ad",
+        )
 
 
 class SupConLoss(nn.Module):

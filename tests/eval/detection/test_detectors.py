@@ -53,6 +53,30 @@ def test_knn_is_exact_where_neighbours_nearly_coincide():
     np.testing.assert_allclose(scores.numpy(), expected, rtol=1e-6, atol=1e-12)
 
 
+@pytest.mark.parametrize("clusters", [1, 2])
+@pytest.mark.parametrize("spread", [1e-2, 1e-3, 1e-6])
+def test_knn_is_exact_where_all_embeddings_lie_close_together(spread, clusters):
+    random = torch.Generator().manual_seed(0)
+    centres = torch.randn(clusters, 1, 64, generator=random, dtype=torch.float64)
+    z = centres.repeat(400 // clusters, 2, 1) + spread * torch.randn(
+        400, 1, 64, generator=random, dtype=torch.float64
+    )
+    reference, batch = EmbeddingBatch(z_views=z[:350]), EmbeddingBatch(z_views=z[350:])
+    apart = vectors(batch)[:, None] - vectors(reference)
+    expected = np.sort(np.linalg.norm(apart, axis=-1), axis=1)[:, :5].mean(axis=1)
+    scores = KNNDetector(k=5).fit(reference).score(batch)
+    np.testing.assert_allclose(scores.numpy(), expected, rtol=1e-9)
+
+
+def test_knn_is_exact_among_many_equal_neighbours():
+    z = torch.cat([torch.ones(30, 2, 4), embeddings(10, K=2, D=4).z_views])
+    reference = EmbeddingBatch(z_views=z)
+    apart = vectors(reference)[:, None] - vectors(reference)
+    expected = np.sort(np.linalg.norm(apart, axis=-1), axis=1)[:, :5].mean(axis=1)
+    scores = KNNDetector(k=5).fit(reference).score(reference)
+    np.testing.assert_allclose(scores.numpy(), expected, atol=1e-9)
+
+
 @given(n=st.integers(10, 40), seed=st.integers(0, 1000))
 def test_mahalanobis_equals_scikit_learn(n, seed):
     reference, batch = embeddings(n, D=4, seed=seed), embeddings(6, D=4, seed=seed + 1)

@@ -19,6 +19,8 @@ METRICS = [
     for epoch in range(4)
 ]
 
+LOSSES = ("train_loss", "val_loss")
+
 
 @dataclass
 class Text:
@@ -39,7 +41,14 @@ def test_the_report_is_one_self_contained_page(tmp_path, evaluation):
     page = written(tmp_path, evaluation)
     for name in (*evaluation.detectors, *evaluation.baselines):
         assert f">{name}</th>" in page
-    for name in ("loss", "intra_inter_margin", "roc", "reliability", "histogram_knn"):
+    for name in (
+        "train_loss",
+        "val_loss",
+        "intra_inter_margin",
+        "roc",
+        "reliability",
+        "histogram_knn",
+    ):
         assert f'<figure id="{name}"><svg' in page
         assert (tmp_path / "figures" / f"{name}.svg").read_text().startswith("<svg")
     assert "num_views" in page
@@ -75,8 +84,19 @@ def test_texts_are_shown_as_text(tmp_path, evaluation):
 
 def test_a_report_without_epochs_and_texts_is_still_one(tmp_path, evaluation):
     page = written(tmp_path, evaluation, metrics=[])
-    assert '<figure id="loss">' not in page
+    assert '<figure id="train_loss">' not in page
     assert "Hardest samples" in page
+
+
+def test_the_validation_loss_is_not_drawn_beside_that_of_training(tmp_path, evaluation):
+    page = written(tmp_path, evaluation)
+    drawn = {name: (tmp_path / "figures" / f"{name}.svg").read_text() for name in LOSSES}
+    assert [">training loss<" in svg for svg in drawn.values()] == [True, False]
+    assert [">validation loss<" in svg for svg in drawn.values()] == [False, True]
+    assert not any(">val<" in svg or ">train<" in svg for svg in drawn.values())
+    assert "its height says nothing beside training" in page
+    alone = [{k: v for k, v in line.items() if k != "val_loss"} for line in METRICS]
+    assert '<figure id="val_loss">' not in written(tmp_path, evaluation, metrics=alone)
 
 
 def test_equal_input_gives_equal_bytes(tmp_path, evaluation):

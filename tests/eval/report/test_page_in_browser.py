@@ -66,7 +66,7 @@ class Text:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory, evaluation) -> Path:
-    figures = ("loss", "intra_inter_margin")
+    figures = ("train_loss", "intra_inter_margin")
     return write_report(
         tmp_path_factory.mktemp("report"),
         evaluation=evaluation,
@@ -113,7 +113,14 @@ def test_every_picture_is_drawn_and_nothing_is_cut_off(page, tmp_path, width):
     found = measured(page, tmp_path, width)
     assert found["width"] == width
     names = {picture["name"] for picture in found["pictures"]}
-    assert {"loss", "roc", "histogram_knn", "layer_similarity", "projection_by_label"} <= names
+    assert {
+        "train_loss",
+        "val_loss",
+        "roc",
+        "histogram_knn",
+        "layer_similarity",
+        "projection_by_label",
+    } <= names
     assert names == {file.stem for file in (page.parent / "figures").iterdir()}
     for picture in found["pictures"]:
         assert min(picture["drawn"]) > 100, picture
