@@ -1,7 +1,7 @@
 """`LayerStandardization`: every dimension of every layer on one scale, and back."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
 
 import torch
 from jaxtyping import Float, Int
@@ -99,6 +99,16 @@ class LayerStandardization(nn.Module):
         self.std = std.to(self.std)
         self.layer_ids = statistics.layer_ids
         self.known_ids = torch.tensor(self.layer_ids, dtype=torch.int64, device=self.mean.device)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Moves the statistics with the module, but never to fewer digits than float32's."""
+        before = {"mean": self.mean, "std": self.std}
+        super()._apply(fn, recurse)
+        for name, kept in before.items():
+            moved = getattr(self, name)
+            if moved.dtype.itemsize < kept.dtype.itemsize and moved.dtype.itemsize < 4:
+                setattr(self, name, kept.to(moved.device))
+        return self
 
     def _of(self, layer_idx: Tensor | None) -> tuple[Tensor, Tensor]:
         """Each view's mean and deviation in at least float32, (M, 1, H) or (1, 1, H)."""

@@ -20,6 +20,7 @@ from kview.train import (
     ProgressiveCompressor,
     load_encoder,
     make_trainer,
+    save_encoder,
 )
 
 LAYERS = (3, 8, 21)
@@ -83,6 +84,23 @@ def test_layers_that_are_missing_or_unknown_are_refused():
     with pytest.raises(ContractError, match=r"has seen: \[3, 21\], got \[8\]"):
         standardize(x, torch.tensor([0, 1]))
     assert standardize(x, torch.tensor([0, 2])).isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_an_encoder_in_half_precision_keeps_its_statistics_whole(dtype, tmp_path: Path):
+    encoder = ProgressiveCompressor(16, 4)
+    mean = torch.full((3, 16), 20_003.0, dtype=torch.float64)
+    encoder.standardize.set_statistics(statistics(mean, torch.full_like(mean, 40.0)))
+    x, layer = torch.full((2, 1, 16), 20_003.0), torch.tensor([0, 2])
+    expected = encoder.eval()(x, layer_idx=layer)
+    half = encoder.to(dtype)
+    save_encoder(half, tmp_path / "encoder.safetensors")
+    for module in (half, load_encoder(tmp_path)):
+        assert module.standardize.mean.dtype == torch.float32
+        z = module(x, layer_idx=layer)
+        assert z.dtype == dtype
+        torch.testing.assert_close(z.float(), expected, rtol=0.05, atol=0.05)
+    assert encoder.double().standardize.mean.dtype == torch.float64
 
 
 class HugeSource(MemorySource):
