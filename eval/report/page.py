@@ -94,7 +94,7 @@ def write_report(
         evaluation=evaluation,
         picture_groups={name: group for name, group in groups.items() if group},
         hardest=hardest_samples(evaluation, texts or {}),
-        ranked_by=next(iter(evaluation.detectors)),
+        ranked_by=evaluation.choice.name,
         config=config,
         data_summary=data_summary,
         is_missing=lambda metrics: isinstance(metrics, NoMetrics),
@@ -107,14 +107,14 @@ def write_report(
 def hardest_samples(
     evaluation: DetectionEvaluation, texts: Mapping[str, Text], count: int = _HARDEST
 ) -> list[HardSample]:
-    """The samples that the first detector is most wrong about, the worst first.
+    """The samples that the chosen detector is most wrong about, the worst first.
 
     Args:
         evaluation: what was found.
         texts: prompts and responses by hashkey.
         count: samples of each class.
     """
-    scores = next(iter(evaluation.detectors.values())).scores
+    scores = evaluation.detectors[evaluation.choice.name].scores
     if scores is None:
         return []
     ranks = np.searchsorted(np.sort(scores), scores) / max(1, len(scores) - 1)
