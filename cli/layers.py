@@ -4,11 +4,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
+import numpy as np
+
 from ..contracts import CheckpointError, ConfigError, LabelError
 from ..data import ActivationParser
 from ..train import select_layers
 from .run_data import every_layer, groups_of
 from .settings import RunSettings
+
+_ROWS = 1000
+"""Labelled train rows that layers are selected on; more would cost more than they would change."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,11 +93,14 @@ def _selected(
     K = settings.trainer.num_views
     if len(every) <= K:
         return ViewLayers(ids=every, how="all", reason=f"there are no more than K={K} layers")
+    train, groups = every_layer(parser, settings, "train", every), groups_of(parser, "train")
+    seed = settings.split_seed
+    rows = np.random.default_rng(seed).permutation(np.flatnonzero(train.labels >= 0))[:_ROWS]
     found = select_layers(
-        every_layer(parser, settings, "train", every),
+        train.select(rows),
         count=max(K, -(-len(every) // 4)),
-        groups=groups_of(parser, "train"),
-        seed=settings.split_seed,
+        groups=None if groups is None else [groups[row] for row in rows],
+        seed=seed,
     )
     return ViewLayers(
         ids=found.layers,

@@ -12,8 +12,8 @@ from ..contracts.settings import Count, checked
 from ..eval.detection.folds import Folds, folds
 from ..eval.embedding import token_means
 
-_ROWS = 1000
-"""Labelled rows that are looked at; more would cost more than they would change."""
+_BATCH = 8
+"""Rows read at once: every layer of them is in memory."""
 
 _RIDGE = 0.1
 """The penalty, as a share of the mean squared length of a standardised row."""
@@ -38,13 +38,14 @@ def select_layers(
     """The `count` layers whose probe does best in cross-validation on training rows.
 
     The probe is ridge regression of the label on the standardised mean over tokens, with every
-    fold's prediction in closed form.
+    fold's prediction in closed form. Its cost grows with the cube of the labelled rows: of many
+    rows, give a thousand.
 
     Args:
         train: the training rows, every layer a view, in the layers' order.
         count: layers to keep.
         groups: the rows' groups, which folds keep whole; None where each row is its own.
-        seed: of the folds, and of the choice of rows where there are more than 1,000.
+        seed: of the folds.
 
     Raises:
         LabelError: there are fewer than two labelled rows, or groups of them, of a class.
@@ -53,11 +54,10 @@ def select_layers(
 
     checked(Count, count=count)
     labels = np.asarray(train.labels)
-    rows = np.flatnonzero(labels >= 0)
-    rows = np.sort(np.random.default_rng(seed).permutation(rows)[:_ROWS])
-    y = labels[rows].astype(np.int64)
-    parts = folds(y, seed, None if groups is None else np.asarray(groups, object)[rows])
-    x = _layer_means(train, rows)  # (n, L, H)
+    known = labels >= 0
+    y = labels[known].astype(np.int64)
+    parts = folds(y, seed, None if groups is None else np.asarray(groups, object)[known])
+    x = _layer_means(train)[torch.from_numpy(known)]  # (n, L, H)
     auroc = {}
     for place, layer in enumerate(train.layer_ids):
         scores = _held_out_predictions(x[:, place], y, parts)
@@ -67,16 +67,10 @@ def select_layers(
     return LayerSelection(layers=tuple(sorted(best)), auroc=auroc)
 
 
-def _layer_means(train: KViewSource, rows: NDArray[np.intp]) -> torch.Tensor:
-    """Each layer's mean over tokens, of the chosen rows: (n, L, H) float32."""
-    wanted = np.zeros(len(train), bool)
-    wanted[rows] = True
-    means, at = [], 0
-    for batch in train.batches(epoch=0, batch_size=32, shuffle=False):
-        mine = torch.from_numpy(wanted[at : at + len(batch)])
-        at += len(batch)
-        means.append(token_means(batch)[mine])
-    return torch.cat(means)
+def _layer_means(train: KViewSource) -> torch.Tensor:
+    """Each layer's mean over tokens, (N, L, H) float32."""
+    batches = train.batches(epoch=0, batch_size=_BATCH, shuffle=False)
+    return torch.cat([token_means(batch) for batch in batches])
 
 
 def _held_out_predictions(

@@ -5,8 +5,10 @@ import json
 import pytest
 
 from helpers.commands import change, error_of, train
+from kview.cli import layers
 from kview.cli.main import main
 from kview.data import write_synthetic_store
+from kview.train import select_layers
 
 
 def layers_of(run) -> dict:
@@ -45,6 +47,22 @@ def test_by_default_they_are_selected_recorded_and_used_at_scoring(deep, tmp_pat
     scored = [layer["layer"] for layer in evaluation["layers"] if layer["knn"]["auroc"] is not None]
     assert scored == kept["ids"]
     assert f"{str(kept['ids'])[1:-1]} ({kept['reason']})" in (run / "report.html").read_text()
+
+
+def test_of_many_rows_some_labelled_ones_choose(deep, tmp_path, monkeypatch):
+    seen = []
+
+    def selected(train, *, groups, **how):
+        seen.append((train.labels, list(train.hashkeys), groups))
+        return select_layers(train, groups=groups, **how)
+
+    monkeypatch.setattr(layers, "_ROWS", 60)
+    monkeypatch.setattr(layers, "select_layers", selected)
+    train(deep, tmp_path / "run", "--num-views", "3", "--group-by", "group")
+    ((labels, hashkeys, groups),) = seen
+    assert len(labels) == len(set(hashkeys)) == 60
+    rows = [int(key.rsplit("-", 1)[1]) for key in hashkeys]
+    assert groups == [f"town {row // 2}" for row in rows]
 
 
 def test_a_resumed_run_keeps_its_layers_without_choosing_again(deep, tmp_path, monkeypatch):
