@@ -60,7 +60,7 @@ def run(name: str, store: str, group_by: str | None, layer_aware: bool, seed: in
     """Trains and evaluates once, in a folder of its own."""
     settings = RunSettings(
         store=store,
-        data=DataSettings(group_by=group_by, split_seed=seed),
+        data=DataSettings(group_by=group_by or "none", split_seed=seed),
         encoder=EncoderSettings(layer_aware=layer_aware),
         trainer=ContrastiveTrainerConfig(seed=seed),
     )

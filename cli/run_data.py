@@ -8,7 +8,11 @@ from .settings import RunSettings
 
 
 def open_data(settings: RunSettings, store: str | None = None) -> ActivationParser:
-    """The rows that the settings name; `store` in place of the run's own is all test."""
+    """The rows that the settings name; `store` in place of the run's own is all test.
+
+    What groups rows where nobody says is looked for in another store anew: it need not have what
+    the run's own has.
+    """
     data, own = settings.data, store is None
     inputs = find_inputs(
         settings.store if store is None else store,
@@ -21,7 +25,7 @@ def open_data(settings: RunSettings, store: str | None = None) -> ActivationPars
         inputs.activations_path,
         split_strategy=data.split if own else "none",
         random_seed=settings.split_seed,
-        group_by=data.group_by,
+        group_by=_group_by(data.group_by, own),
     )
 
 
@@ -61,6 +65,13 @@ def groups_of(parser: ActivationParser, split: Split) -> list[str] | None:
     """The groups of the rows on one side of the split; None where there are none."""
     groups = parser.groups
     return None if groups is None else [groups[row] for row in parser.split(split)]
+
+
+def _group_by(asked: str | None, own: bool) -> str | None:
+    """What a parser is told to group by."""
+    if asked == "none":
+        return None
+    return "auto" if asked is None or (asked in ("group", "prompt") and not own) else asked
 
 
 def absolute(path: str | None) -> str | None:

@@ -27,7 +27,8 @@ class DataSettings:
     """Seed of the split; None: the run's seed."""
 
     group_by: str | None = None
-    """Field whose equal values stay on one side of the split, such as `question`."""
+    """Field whose equal values stay on one side of the split, such as `question`. None: the store's
+    own groups and otherwise equal prompts, where these tie rows together. none: nothing."""
 
     view_layers: Literal["all", "selected"] | tuple[int, ...] | None = None
     """Model layer ids that views are drawn from; all of the store's; or selected: the quarter (K at
@@ -75,6 +76,11 @@ class RunSettings:
     def split_seed(self) -> int:
         """The seed of the split."""
         return self.trainer.seed if self.data.split_seed is None else self.data.split_seed
+
+    def grouped(self, by: str | None) -> Self:
+        """The same settings, which say what rows were grouped by in the end; None for nothing."""
+        data = dataclasses.replace(self.data, group_by="none" if by is None else by)
+        return dataclasses.replace(self, data=data)
 
     def trainer_config(self) -> ContrastiveTrainerConfig:
         """The config of the trainer that the encoder needs.

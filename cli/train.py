@@ -23,6 +23,7 @@ from .console import note, say
 from .layers import ViewLayers, choose_layers
 from .run_data import absolute, dataset, open_data
 from .settings import DataSettings, EncoderSettings, RunSettings
+from .split_notes import grouped, leaks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +92,7 @@ def train(settings: RunSettings, folder: RunFolder, *, resume: bool = False) -> 
             "or choose another --out"
         )
     parser = open_data(settings)
+    settings = settings.grouped(parser.grouped_by)
     layers = (
         ViewLayers.of_run(folder.read_config())
         if resume and folder.config.exists()
@@ -100,6 +102,8 @@ def train(settings: RunSettings, folder: RunFolder, *, resume: bool = False) -> 
     val_source = None if parser.splits.val is None else dataset(parser, settings, "val", layers.ids)
     torch.manual_seed(config.seed)
     encoder = build_encoder(settings.encoder, source)
+    for line in (grouped(parser), *leaks(parser)):
+        note(line)
     val_rows = f", {len(val_source)} val" if val_source else ""
     note(
         f"{len(source)} train{val_rows} rows, K={config.num_views} of "

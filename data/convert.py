@@ -118,10 +118,10 @@ def _labels(
     joined = join_labels(source, generation, labels, group_by=group_by)
     halu = np.full(len(source), IGNORE_LABEL, np.int8)
     halu[joined.rows] = joined.halu
-    if joined.groups is None:
+    if joined.grouping.names is None:
         return halu, source.groups
     groups = list(source.hashkeys)
-    for row, group in zip(joined.rows.tolist(), joined.groups, strict=True):
+    for row, group in zip(joined.rows.tolist(), joined.grouping.names, strict=True):
         groups[row] = group
     return halu, groups
 

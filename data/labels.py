@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 
 from ..contracts import IGNORE_LABEL, ConfigError, LabelError
+from .grouping import AUTO, Grouping, group_rows
 from .layout.json_text import parse_json
 from .store import ActivationStore
+from .text_fields import Numbers, line_fields, prompt_field
 
 log = logging.getLogger("kview.data")
 
@@ -43,12 +45,14 @@ class LabelledRows:
     Attributes:
         rows: (n,) rows of the store.
         halu: (n,) int8 labels.
-        groups: n groups, or None.
+        grouping: their groups, and what these were taken from.
+        fields: the text fields of the rows, as numbers; None where they were not read.
     """
 
     rows: np.ndarray
     halu: np.ndarray
-    groups: list[str] | None
+    grouping: Grouping
+    fields: dict[str, Numbers] | None
 
 
 def prompt_key(prompt: str) -> str:
@@ -90,8 +94,8 @@ def join_labels(
         store: whose rows to label.
         inference_json: `generation.jsonl`, one `prompt` per line; or None.
         eval_json: `eval_results.json`, lists aligned with it by position; or None.
-        group_by: a key of generation.jsonl's lines, or `group`, the store's own; or None. A line
-            where it is null is a group of its own: nothing is known to tie it to another.
+        group_by: what rows are grouped by, as `group_rows` takes it; None for nothing. A line where
+            it is null is a group of its own: nothing is known to tie it to another.
 
     Raises:
         LabelError: the files do not fit each other or the store; names the line.
@@ -103,7 +107,10 @@ def join_labels(
             "the generation file by position, so give both, or neither for the store's own labels"
         )
     if inference_json is None or eval_json is None:
-        return LabelledRows(np.arange(len(store)), store.halu, _store_groups(store, group_by))
+        every = range(len(store))
+        fields = prompt_field(store) if group_by in (AUTO, "prompt") else None
+        grouping = group_rows(store, every, fields or {}, None, group_by)
+        return LabelledRows(np.arange(len(store)), store.halu, grouping, fields)
     generations = read_generations(inference_json)
     verdicts = read_verdicts(eval_json, len(generations), str(inference_json))
     kept = _unambiguous(generations, verdicts)
@@ -118,11 +125,10 @@ def join_labels(
     _log_count(len(kept) - len(found), "labelled prompts have no row in the store")
     _log_count(len(store) - len(rows), "rows of the store have no label and are left out")
     halu = np.array([verdicts[i] for i in found], np.int8)
-    if group_by == "group" and not any("group" in generations[i].values for i in found):
-        own = _store_groups(store, group_by)
-        return LabelledRows(rows, halu, None if own is None else [own[r] for r in rows.tolist()])
-    groups = None if group_by is None else _groups(generations, found, group_by, inference_json)
-    return LabelledRows(rows, halu, groups)
+    lines = [(i + 1, generations[i].values) for i in found]
+    fields = line_fields([line for _, line in lines])
+    grouping = group_rows(store, rows.tolist(), fields, lines, group_by)
+    return LabelledRows(rows, halu, grouping, fields)
 
 
 def read_generations(path: FilePath) -> list[Generation]:
@@ -206,32 +212,6 @@ def _rows_by_prompt(hashkeys: list[str]) -> dict[str, int]:
     ambiguous = [k for k, found in rows.items() if len(found) > 1 and k not in exact]
     _log_count(len(ambiguous), "prompts are left out: several requests of the store answer them")
     return {k: found[0] for k, found in rows.items() if len(found) == 1} | exact
-
-
-def _groups(
-    generations: list[Generation], found: list[int], group_by: str, path: FilePath
-) -> list[str]:
-    missing = [i for i in found if group_by not in generations[i].values]
-    if missing:
-        known = sorted(generations[missing[0]].values)
-        raise ConfigError(
-            f"group_by={group_by!r}: line {missing[0] + 1} of {path} has no such key, only {known}"
-        )
-    values = {i: generations[i].values[group_by] for i in found}
-    alone = [i for i in found if values[i] is None]
-    _log_count(len(alone), f"rows have no {group_by} (null): each is a group of its own")
-    return [f"null in line {i + 1}" if values[i] is None else str(values[i]) for i in found]
-
-
-def _store_groups(store: ActivationStore, group_by: str | None) -> list[str] | None:
-    if group_by is None:
-        return None
-    if group_by != "group" or store.groups is None:
-        raise ConfigError(
-            f"group_by={group_by!r}: without a generation file rows are grouped by `group`, the "
-            f"store's own array, which this store {'has' if store.groups else 'has not'}"
-        )
-    return store.groups
 
 
 def _log_count(count: int, what: str) -> None:

@@ -9,12 +9,13 @@ from typing import Literal, Self, Unpack
 
 import numpy as np
 
-from ..contracts import ConfigError
+from ..contracts import ConfigError, LabelError
 from .dataset import ActivationDataset
 from .labels import FilePath, join_labels
 from .part import Text
 from .splits import SplitStrategy, split_rows
 from .store import ActivationStore, StorePath
+from .text_fields import Numbers, prompt_field
 from .view_settings import ViewOptions
 
 Split = Literal["train", "val", "test"]
@@ -70,8 +71,9 @@ class ActivationParser:
         activations_path: the store, or several to be read as one.
         split_strategy: `two_way` (train and test), `three_way` (and val), or `none` (all test).
         random_seed: of the splits, the order and the views.
-        group_by: what must not be split apart: a key of generation.jsonl's lines, or `group` for
-            the store's own groups.
+        group_by: what must not be split apart: a key of generation.jsonl's lines; `group`, the
+            store's own groups; `prompt`, rows whose prompts are equal; or `auto`, the store's own
+            groups and otherwise equal prompts, as far as they tie rows together.
         follow_symlinks: as in `ActivationStore.open`.
 
     Attributes:
@@ -79,6 +81,7 @@ class ActivationParser:
         rows: (n,) rows of the store that take part.
         halu: (n,) int8, their labels.
         groups: their groups, or None.
+        grouped_by: what these were taken from, or None.
         splits: positions among these rows.
 
     Raises:
@@ -114,12 +117,18 @@ class ActivationParser:
         joined = join_labels(self.store, inference_json, eval_json, group_by=group_by)
         self.rows = joined.rows
         self.halu = joined.halu
-        self.groups = joined.groups
+        self.groups, self.grouped_by = joined.grouping.names, joined.grouping.by
+        self._fields = joined.fields
         self.random_seed = random_seed
         self.split_strategy: SplitStrategy = split_strategy
-        self.splits = split_rows(
-            self.halu, strategy=split_strategy, seed=random_seed, groups=self.groups
-        )
+        try:
+            self.splits = split_rows(
+                self.halu, strategy=split_strategy, seed=random_seed, groups=self.groups
+            )
+        except LabelError as error:
+            if self.grouped_by is not None:
+                error.add_note(f"rows with one `{self.grouped_by}` stay on one side (group_by)")
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -135,6 +144,11 @@ class ActivationParser:
     def texts(self) -> dict[str, Text]:
         """Prompts and responses by hashkey, as far as the store has them."""
         return self.store.texts()
+
+    @cached_property
+    def text_fields(self) -> dict[str, Numbers]:
+        """By field, such as `prompt`: (n,) a number per row, equal where texts are; -1 for none."""
+        return prompt_field(self.store) if self._fields is None else self._fields
 
     def split(self, split: Split) -> np.ndarray:
         """The positions of a split among `rows`.

@@ -32,7 +32,7 @@ def test_train_then_evaluate(store, tmp_path, flags, capsys):
             low, high = evaluation[group][name]["interval"]
             assert 0 <= low <= evaluation[group][name]["auroc"] <= high <= 1
     assert evaluation["verdict"]["sentence"] in printed
-    assert "note: only 16 labelled samples" in printed
+    assert "note: only 8 labelled groups" in printed
     assert (run / "report.html").read_text().startswith("<!")
     lines = (run / "predictions.csv").read_text().splitlines()
     assert lines[0].startswith("hashkey,split,halu,knn")

@@ -115,7 +115,7 @@ def test_where_labels_are_too_few_all_are_taken_unless_selection_was_asked_for(t
     message = error_of(
         capsys, "train", str(path), "--out", str(tmp_path / "b"), "--view-layers", "selected"
     )
-    assert "0 rows labelled hallucinated" in message
+    assert "0 groups labelled hallucinated" in message
 
 
 def test_a_position_cannot_be_fixed_among_layers_yet_to_be_chosen(deep, tmp_path, capsys):

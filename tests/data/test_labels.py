@@ -64,7 +64,7 @@ def test_rows_are_found_by_key_in_the_order_of_the_file(case: Case) -> None:
     assert joined.rows.tolist() == [5, 4, 3, 2, 1, 0]
     assert joined.halu.tolist() == [1, 0, 1, 0, 1, 0]
     assert joined.halu.dtype == np.int8
-    assert joined.groups == ["q0", "q0", "q1", "q1", "q2", "q2"]
+    assert joined.grouping.names == ["q0", "q0", "q1", "q1", "q2", "q2"]
 
 
 def test_what_cannot_be_used_is_dropped_with_a_count(
@@ -106,7 +106,7 @@ def test_the_stores_own_labels_need_no_files(case: Case) -> None:
     joined = case.join("group", files=False)
     assert joined.rows.tolist() == list(range(6))
     assert joined.halu.tolist() == [0, 1, 0, 1, 0, 1]
-    assert joined.groups == case.groups
+    assert joined.grouping.names == case.groups
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_rows_whose_group_is_null_are_groups_of_their_own(
 ) -> None:
     case.questions = [None, "q0", None, "q0", 7, "None"]
     with caplog.at_level(logging.WARNING, "kview.data"):
-        groups = case.join("question").groups
+        groups = case.join("question").grouping.names
     assert groups == ["null in line 1", "q0", "null in line 3", "q0", "7", "None"]
     assert "2 rows have no question (null): each is a group of its own" in caplog.text
 
