@@ -56,7 +56,7 @@ def run_demo(command: Demo) -> None:
     )
     settings = RunSettings(
         store=str(store.resolve()),
-        data=DataSettings(group_by="group"),
+        data=DataSettings(group_by="group", split_seed=command.seed),
         encoder=EncoderSettings(layer_aware=True),
         trainer=ContrastiveTrainerConfig(seed=command.seed),
     )

@@ -7,20 +7,24 @@ from pathlib import Path
 import tyro
 
 from ..contracts import ConfigError
-from ..eval import evaluation_json, write_evaluation
+from ..eval import DetectionEvaluation, evaluation_json, write_evaluation
 from ..train import RunFolder
 from .console import print_json, say
+from .failures import Failures
 from .matrix import folder_name, score_matrix
-from .metric_table import show_metrics
+from .metric_table import show_metrics, show_spread
 from .scored_run import DetectionSettings, detect, write_page
+from .seeds import Spread, run_of, seeds_of
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
     """Score a run's test rows, or another store's, and write evaluation.json and report.html.
 
-    Detectors are fitted on the run's training rows. Metrics of another store go into a folder of
-    the run that is named after it. With `--matrix`, several runs are scored on several stores.
+    Detectors are fitted on the run's training rows. Of a run that was trained with several seeds,
+    each training is scored, and evaluation.json holds mean and spread over them. Metrics of another
+    store go into a folder of the run that is named after it. With `--matrix`, several runs are
+    scored on several stores.
     """
 
     run: tyro.conf.Positional[str | None] = None
@@ -69,16 +73,42 @@ def run_evaluate(command: Evaluate) -> None:
     if command.stores:
         raise ConfigError("--stores has no effect without --matrix")
     run = RunFolder(command.run)
+    name = "" if command.store is None else f"on-{folder_name(command.store)}"
+    folder = run.path / name if command.out is None else Path(command.out)
+    if seeds := seeds_of(run):
+        _evaluate_seeds(command, run, seeds, folder)
+        return
+    found = _evaluate(command, run, folder)
+    if command.json:
+        print_json(evaluation_json(found))
+
+
+def _evaluate(command: Evaluate, run: RunFolder, folder: Path) -> DetectionEvaluation:
     found = detect(run, command.store, command.detection)
-    folder = run.path if command.store is None else run.path / f"on-{folder_name(command.store)}"
-    folder = folder if command.out is None else Path(command.out)
     write_evaluation(folder, found.evaluation, embeddings=command.embeddings)
     report = write_page(found, run, folder)
-    if command.json:
-        print_json(evaluation_json(found.evaluation))
-    else:
+    if not command.json:
         show_metrics(found.evaluation)
         say(f"report: {report}")
+    return found.evaluation
+
+
+def _evaluate_seeds(command: Evaluate, run: RunFolder, seeds: list[int], folder: Path) -> None:
+    """Each training into its own folder, and mean and spread into the run's."""
+    failures, found = Failures(), dict[int, DetectionEvaluation]()
+    for seed in seeds:
+        one = run_of(run, seed)
+        with failures.guard(one.path.name):
+            found[seed] = _evaluate(command, one, folder / one.path.name)
+    if found:
+        spread = Spread.of(found)
+        text = json.dumps(spread.to_dict(), indent=2)
+        (folder / "evaluation.json").write_text(text + "\n")
+        if command.json:
+            print_json(spread.to_dict())
+        else:
+            show_spread(spread)
+    failures.end()
 
 
 def run_report(command: Report) -> None:

@@ -94,7 +94,7 @@ def _selected(
     if len(every) <= K:
         return ViewLayers(ids=every, how="all", reason=f"there are no more than K={K} layers")
     train, groups = every_layer(parser, settings, "train", every), groups_of(parser, "train")
-    seed = settings.split_seed
+    seed = settings.data.split_seed
     rows = np.random.default_rng(seed).permutation(np.flatnonzero(train.labels >= 0))[:_ROWS]
     found = select_layers(
         train.select(rows),

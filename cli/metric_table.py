@@ -1,7 +1,8 @@
-"""The table of metrics that `evaluate` and `demo` print."""
+"""The tables of metrics that `evaluate` and `demo` print."""
 
 from ..eval import DetectionEvaluation, NoMetrics, Scored
 from .console import print_table, say
+from .seeds import Spread
 
 
 def show_metrics(evaluation: DetectionEvaluation) -> None:
@@ -18,6 +19,26 @@ def show_metrics(evaluation: DetectionEvaluation) -> None:
     for note in evaluation.notes:
         say(f"note: {note}")
     say(evaluation.verdict.sentence)
+
+
+def show_spread(spread: Spread) -> None:
+    """AUROC over several trainings on stdout."""
+    print_table(
+        f"AUROC of {len(spread.seeds)} trainings on one split; the deviation is training's alone",
+        ("", "mean", "deviation", *(f"seed {seed}" for seed in spread.seeds)),
+        [
+            (
+                "the chosen detector" if name == "chosen" else name,
+                *(_number(value) for value in (auroc.mean, auroc.deviation, *auroc.values)),
+            )
+            for name, auroc in spread.auroc.items()
+        ],
+    )
+    say(f"chosen: {', '.join(spread.chosen)}")
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _cells(scored: Scored) -> tuple[str, str, str, str]:

@@ -24,7 +24,7 @@ def open_data(settings: RunSettings, store: str | None = None) -> ActivationPars
         inputs.eval_json,
         inputs.activations_path,
         split_strategy=data.split if own else "none",
-        random_seed=settings.split_seed,
+        random_seed=data.split_seed,
         group_by=_group_by(data.group_by, own),
     )
 
@@ -41,6 +41,7 @@ def dataset(
     return parser.get_dataset(
         split,
         num_views=trainer.num_views,
+        random_seed=trainer.seed,
         relevant_layers=layers,
         fixed_layer=data.fixed_layer,
         pad_length=data.pad_length,

@@ -99,7 +99,7 @@ def detect(
         groups=None if groups is None else [groups[row] for row in rows],
         reference=how.reference,
         k=how.k,
-        seed=settings.trainer.seed,
+        seed=settings.data.split_seed,
     )
     return Detection(
         evaluation=evaluation,

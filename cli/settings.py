@@ -23,8 +23,8 @@ class DataSettings:
     split: Literal["two_way", "three_way", "none"] = "three_way"
     """three_way: 70 % train, 10 % val to choose by, 20 % test. two_way: no val. none: all test."""
 
-    split_seed: NotNegativeInt | None = None
-    """Seed of the split; None: the run's seed."""
+    split_seed: NotNegativeInt = 42
+    """Seed of the split, which the seed of training leaves as it is."""
 
     group_by: str | None = None
     """Field whose equal values stay on one side of the split, such as `question`. None: the store's
@@ -72,15 +72,14 @@ class RunSettings:
     encoder: EncoderSettings = field(default_factory=EncoderSettings)
     trainer: ContrastiveTrainerConfig = field(default_factory=ContrastiveTrainerConfig)
 
-    @property
-    def split_seed(self) -> int:
-        """The seed of the split."""
-        return self.trainer.seed if self.data.split_seed is None else self.data.split_seed
-
     def grouped(self, by: str | None) -> Self:
         """The same settings, which say what rows were grouped by in the end; None for nothing."""
         data = dataclasses.replace(self.data, group_by="none" if by is None else by)
         return dataclasses.replace(self, data=data)
+
+    def seeded(self, seed: int) -> Self:
+        """The same settings with another seed of training."""
+        return dataclasses.replace(self, trainer=dataclasses.replace(self.trainer, seed=seed))
 
     def trainer_config(self) -> ContrastiveTrainerConfig:
         """The config of the trainer that the encoder needs.
@@ -114,5 +113,5 @@ class RunSettings:
                 "this config.json names no store: its run was trained from Python, and is "
                 "evaluated from there (kview.eval.evaluate_detection)"
             )
-        noted = ("kview", "fingerprint", "layers")  # what a run writes beside its settings
+        noted = ("kview", "fingerprint", "layers", "seeds")  # what a run writes beside its settings
         return settings_from(cls, {n: v for n, v in values.items() if n not in noted})

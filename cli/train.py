@@ -10,6 +10,7 @@ import tyro
 from torch import nn
 
 from ..contracts import ConfigError
+from ..contracts.settings import Count, checked
 from ..data import ActivationDataset
 from ..train import (
     ContrastiveTrainerConfig,
@@ -19,9 +20,10 @@ from ..train import (
     RunFolder,
     train_contrastive,
 )
-from .console import note, say
+from .console import is_first, note, say
 from .layers import ViewLayers, choose_layers
 from .run_data import absolute, dataset, open_data
+from .seeds import run_of, seeds_of, write_seeds
 from .settings import DataSettings, EncoderSettings, RunSettings
 from .split_notes import grouped, leaks
 
@@ -47,6 +49,10 @@ class Train:
     resume: str | None = None
     """Go on with the run in this folder."""
 
+    seeds: int | None = None
+    """Train so many times on the same split, with the seeds `seed`, `seed` + 1, ..., each in a
+    folder of its own in the run's; `kview evaluate RUN` then tells the spread over training."""
+
     data: DataSettings = field(default_factory=DataSettings)
 
     encoder: EncoderSettings = field(default_factory=EncoderSettings)
@@ -60,8 +66,9 @@ def run_train(command: Train) -> None:
     Raises:
         ConfigError: flags are missing, or do not go together.
     """
-    if command.resume is not None and (command.out or command.config):
-        raise ConfigError("--resume RUN goes on in RUN; leave out --out and --config")
+    resume = command.resume is not None
+    if resume and (command.out or command.config or command.seeds):
+        raise ConfigError("--resume RUN goes on in RUN; leave out --out, --config and --seeds")
     if command.store is None or (command.out is None and command.resume is None):
         raise ConfigError("kview train needs a STORE and --out RUN (or --resume RUN)")
     data = command.data
@@ -74,9 +81,31 @@ def run_train(command: Train) -> None:
         trainer=command.trainer,
     )
     folder = RunFolder(command.resume or command.out or "")
-    train(settings, folder, resume=command.resume is not None)
-    note(speed(folder))
+    seeds = seeds_of(folder)
+    if command.seeds is not None:
+        first = settings.trainer.seed
+        seeds = list(range(first, first + checked(Count, seeds=command.seeds)))
+        if is_first():
+            if folder.config.exists():
+                raise _taken(folder)
+            write_seeds(folder, settings, seeds)
+    if not seeds:
+        train(settings, folder, resume=resume)
+        note(speed(folder))
+    elif not resume and command.seeds is None:
+        raise _taken(folder)
+    for seed in seeds:
+        note(f"seed {seed} of {seeds}")
+        one = run_of(folder, seed)
+        train(settings.seeded(seed), one, resume=one.config.exists())
     say(f"next: kview evaluate {folder.path}")
+
+
+def _taken(folder: RunFolder) -> ConfigError:
+    return ConfigError(
+        f"{folder.path} holds a run already; go on with kview train --resume {folder.path}, "
+        "or choose another --out"
+    )
 
 
 def train(settings: RunSettings, folder: RunFolder, *, resume: bool = False) -> FitResult:
@@ -87,10 +116,7 @@ def train(settings: RunSettings, folder: RunFolder, *, resume: bool = False) -> 
     """
     config = settings.trainer_config()
     if folder.last.exists() and not resume:
-        raise ConfigError(
-            f"{folder.path} holds a run already; go on with kview train --resume {folder.path}, "
-            "or choose another --out"
-        )
+        raise _taken(folder)
     parser = open_data(settings)
     settings = settings.grouped(parser.grouped_by)
     layers = (

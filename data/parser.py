@@ -167,13 +167,19 @@ class ActivationParser:
         return positions
 
     def get_dataset(
-        self, split: Split, *, num_views: int, **options: Unpack[ViewOptions]
+        self,
+        split: Split,
+        *,
+        num_views: int,
+        random_seed: int | None = None,
+        **options: Unpack[ViewOptions],
     ) -> ActivationDataset:
         """The rows of one split.
 
         Args:
             split: `train`, `val` (three_way only) or `test`.
             num_views: K, at least 2.
+            random_seed: of the order and the views; None for the one that split the rows.
             options: how else the rows are seen; `ViewOptions` documents them.
 
         Raises:
@@ -185,6 +191,6 @@ class ActivationParser:
             self.rows[chosen],
             self.halu[chosen],
             num_views=num_views,
-            random_seed=self.random_seed,
+            random_seed=self.random_seed if random_seed is None else random_seed,
             **options,
         )
