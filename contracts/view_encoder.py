@@ -1,5 +1,6 @@
 """How an encoder is called: its keywords, its dtype, its layers, its device and its mode."""
 
+import copy
 import inspect
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -49,6 +50,12 @@ class ViewEncoder:
         self.keywords = encoder_keywords(encoder)
         self._call = encoder if module is None else module
         self._layer_map = _layer_map(getattr(encoder, "layer_ids", None), layer_ids)
+
+    def around(self, encoder: Encoder) -> "ViewEncoder":
+        """The same, of a copy of the encoder: one on another device, or with other weights."""
+        other = copy.copy(self)
+        other.encoder = other._call = encoder
+        return other
 
     @boundary
     def __call__(self, batch: KViewBatch) -> ZViews:

@@ -6,9 +6,10 @@ from .cosine_evaluator import CosineEvaluator, CosineReport, CosineStatistics
 from .detection.calibration import Calibration, ReliabilityBin
 from .detection.choice import Choice
 from .detection.comparison import Difference
-from .detection.detectors import CosineDetector, KNNDetector, MahalanobisDetector
+from .detection.detectors import CosineDetector, KNNDetector
 from .detection.evaluate import default_detectors, evaluate_detection
 from .detection.intervals import Estimate
+from .detection.mahalanobis import MahalanobisDetector, RelativeMahalanobisDetector
 from .detection.neighbours import ChosenK, choose_k
 from .detection.outputs import evaluation_json, write_evaluation
 from .detection.reference import Reference, reference_set
@@ -62,6 +63,7 @@ __all__ = [
     "ManagerStats",
     "NoMetrics",
     "Reference",
+    "RelativeMahalanobisDetector",
     "ReliabilityBin",
     "Scored",
     "ScoredLayer",

@@ -1,10 +1,12 @@
 """A source through an encoder: every row's embeddings, in order."""
 
+import copy
 from collections.abc import Callable, Sequence
+from itertools import chain
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..contracts import (
     ConfigError,
@@ -57,7 +59,8 @@ def embed(
         encoder: an encoder, or a `ViewEncoder` that knows how to call one; its mode is restored.
         source: gives the rows.
         batch_size: rows encoded at once.
-        device: where batches go and embeddings stay; None for where the encoder is.
+        device: where rows are encoded, by a copy of the encoder where that is elsewhere, and where
+            embeddings stay; None for where the encoder is.
 
     Raises:
         ContractError: the source's batches are not its rows in order, or there are none.
@@ -74,7 +77,7 @@ def embed(
         torch.Size([20, 2, 8])
     """
     encode = view_encoder(encoder, source.layer_ids)
-    z_views, halu = _encoded(encode, source, batch_size, device, lambda batch: (batch,))
+    z_views, halu = _encoded(encode, source, batch_size, device, KViewBatch.to)
     return EmbeddingBatch(z_views=z_views, hashkey=list(source.hashkeys), halu=halu)
 
 
@@ -83,19 +86,22 @@ def embed_layers(
     source: KViewSource,
     *,
     views: Sequence[int],
+    see: Callable[[KViewBatch, KViewBatch, Tensor], None] = lambda given, viewed, means: None,
     batch_size: int = 256,
     device: torch.device | str | None = None,
-) -> tuple[EmbeddingBatch, Float[Tensor, "N L H"]]:
-    """Embeds all rows at some layers, and averages their activations at every one, in one pass.
+) -> EmbeddingBatch:
+    """Embeds all rows at some layers, and shows every batch on the way, in one pass.
 
     Args are those of `embed`; the source shows every layer as a view, in any order.
 
     Args:
         views: positions in the source's `layer_ids` of the K layers to embed.
+        see: gets every batch as it came; at its K views, on the encoder's device, while gradients
+            are off; and its activations averaged over real tokens, (B, L, H) float32, on the CPU,
+            in the layers' order.
 
     Returns:
-        z_views (N, K, D), in the order of `views`, on the encoder's device; and activations,
-        averaged over real tokens, (N, L, H) float32, on the CPU.
+        z_views (N, K, D), in the order of `views`, on the encoder's device.
 
     Raises:
         ContractError: the source's batches are not its rows in order, or there are none.
@@ -103,14 +109,10 @@ def embed_layers(
     """
     every, places = torch.arange(len(source.layer_ids)), torch.tensor(views)
     _require_every_layer(source, source.num_views == len(every))
-    if isinstance(encoder, ViewEncoder):
-        encode, shown_as = encoder, places
-    else:  # it need not know the layers that are not embedded
-        encode = ViewEncoder(encoder, layer_ids=[source.layer_ids[view] for view in views])
-        shown_as = torch.arange(len(places))
+    encode = view_encoder_at(encoder, source, views)
+    shown_as = places if isinstance(encoder, ViewEncoder) else torch.arange(len(places))
 
-    def read(batch: KViewBatch) -> tuple[KViewBatch, Tensor]:
-        """The batch at its views, and every layer's means in the layers' order."""
+    def read(batch: KViewBatch, device: torch.device) -> KViewBatch:
         means, where = token_means(batch), places.expand(len(batch), -1)  # (B, L, H), (B, K)
         indices = batch.view_indices
         if indices is not None:
@@ -121,11 +123,22 @@ def embed_layers(
         viewed = batch.replace(
             views_activations=batch.views_activations[rows, where],
             view_indices=None if indices is None else shown_as.repeat(len(batch), 1),
-        )
-        return viewed, means
+        ).to(device)
+        see(batch, viewed, means)
+        return viewed
 
-    z_views, halu, means = _encoded(encode, source, batch_size, device, read)
-    return EmbeddingBatch(z_views=z_views, hashkey=list(source.hashkeys), halu=halu), means
+    z_views, halu = _encoded(encode, source, batch_size, device, read)
+    return EmbeddingBatch(z_views=z_views, hashkey=list(source.hashkeys), halu=halu)
+
+
+def view_encoder_at(
+    encoder: Encoder | ViewEncoder, source: KViewSource, views: Sequence[int]
+) -> ViewEncoder:
+    """How to call an encoder on some of a source's layers; it need not know the others.
+
+    A `ViewEncoder` knows by itself which layers the positions are.
+    """
+    return view_encoder(encoder, [source.layer_ids[view] for view in views])
 
 
 def at_views(embeddings: EmbeddingBatch, views: Sequence[int]) -> EmbeddingBatch:
@@ -147,21 +160,34 @@ def token_means(batch: KViewBatch) -> Float[Tensor, "B K H"]:
     return (x * mask).sum(dim=2) / mask.sum(dim=2)
 
 
+def placed(encode: ViewEncoder, device: torch.device | str | None) -> ViewEncoder:
+    """The encoder on a device: itself where it is there or is no module, and else a copy."""
+    module = encode.encoder
+    if device is None or not isinstance(module, nn.Module):
+        return encode
+    device = torch.device(device)
+    tensors = chain(module.parameters(), module.buffers())
+    if all(t.device == device for t in tensors):
+        return encode
+    return encode.around(copy.deepcopy(module).to(device))
+
+
 def _encoded(
     encode: ViewEncoder,
     source: KViewSource,
     batch_size: int,
     device: torch.device | str | None,
-    read: Callable[[KViewBatch], tuple[KViewBatch, *tuple[Tensor, ...]]],
-) -> list[Tensor]:
-    """Of all rows: the embeddings (N, K, D) of what `read` gives, labels, what else it gives."""
-    device = torch.device(device) if device else device_of(encode.encoder)
-    kept, hashkeys = [], []
+    read: Callable[[KViewBatch, torch.device], KViewBatch],
+) -> tuple[Tensor, Tensor]:
+    """Of all rows: the embeddings (N, K, D) of what `read` puts on a device, and the labels."""
+    encode = placed(encode, device)
+    there = torch.device(device) if device else device_of(encode.encoder)
+    kept: list[tuple[Tensor, Tensor]] = []
+    hashkeys: list[str] = []
     with eval_mode(encode.encoder):
         for given in source.batches(epoch=0, batch_size=batch_size, shuffle=False):
-            batch, *others = read(given)
-            there = batch.to(device)
-            kept.append((encode(there).float(), there.halu, *others))
+            batch = read(given, there)
+            kept.append((encode(batch).float(), batch.halu))
             hashkeys += batch.hashkey
     if not hashkeys or hashkeys != list(source.hashkeys):
         raise ContractError.of(
@@ -171,7 +197,8 @@ def _encoded(
             f"the source's {len(source)} rows, one at least, in order with shuffle=False",
             f"{len(hashkeys)} samples that are not",
         )
-    return [torch.cat(column) for column in zip(*kept, strict=True)]
+    z_views, halu = (torch.cat(column) for column in zip(*kept, strict=True))
+    return z_views, halu
 
 
 def _require_every_layer(source: KViewSource, shown: bool) -> None:

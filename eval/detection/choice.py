@@ -1,22 +1,19 @@
-"""The detector to rely on: chosen on validation rows, or said to be unchosen."""
+"""The detector to rely on, and the baseline to beat: chosen on validation rows, or unchosen."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .held_out import HeldOut
 
-DEFAULT = "knn"
-"""The detector where there is nothing to choose by."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """Which detector to rely on, and why.
+    """Which of several scorers was chosen, and why.
 
     Attributes:
-        name: of the detector.
+        name: of the scorer.
         reason: a sentence for people.
-        val_auroc: of every detector on the validation rows; empty where there are none to go by.
+        val_auroc: of every scorer on the validation rows; empty where there are none to go by.
     """
 
     name: str
@@ -29,12 +26,13 @@ class Choice:
         return bool(self.val_auroc)
 
 
-def choose(on_val: Mapping[str, HeldOut | None]) -> Choice:
-    """The detector with the highest AUROC on validation rows, the first named of equals.
+def choose(on_val: Mapping[str, HeldOut | None], default: str) -> Choice:
+    """The scorer with the highest AUROC on validation rows, the first named of equals.
 
     Args:
-        on_val: scores of labelled validation rows and their labels, by detector; None where a
-            detector has none.
+        on_val: scores of labelled validation rows and their labels, by scorer; None where a scorer
+            has none. One scorer at least.
+        default: the scorer where there is nothing to choose by; the first where it is missing.
     """
     from sklearn.metrics import roc_auc_score
 
@@ -44,7 +42,7 @@ def choose(on_val: Mapping[str, HeldOut | None]) -> Choice:
         if held is not None
     }
     if not auroc:
-        name = DEFAULT if DEFAULT in on_val else next(iter(on_val))
+        name = default if default in on_val else next(iter(on_val))
         return Choice(
             name=name,
             reason=f"{name} by default: there are no validation rows of both labels to choose by",

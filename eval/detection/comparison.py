@@ -170,18 +170,20 @@ class LabelledRows:
         )
 
     def differences(
-        self, detectors: Scores, baselines: Scores, *, primary: tuple[str, str]
+        self, detectors: Scores, baselines: Scores, *, primary: tuple[str, str] | None
     ) -> tuple[Difference, ...]:
-        """Each detector's AUROC less each baseline's; empty where there are no metrics.
+        """The AUROC of the chosen detector less each baseline's, and of each other detector less
+        the best baseline's; empty where there are no metrics.
 
         Args:
             detectors: scores of all test rows, by name.
             baselines: theirs.
-            primary: the detector and the baseline whose comparison counts, chosen without a look
-                at the test rows' labels.
+            primary: the chosen detector and the best baseline, whose comparison counts, both
+                chosen without a look at the test rows' labels; None where one is missing.
         """
-        if self._reason is not None or not detectors or not baselines:
+        if self._reason is not None or primary is None:
             return ()
+        chosen, best = primary
         scores = {n: s[self._known] for n, s in {**detectors, **baselines}.items()}
-        pairs = [(d, b) for d in detectors for b in baselines]
+        pairs = [(chosen, b) for b in baselines] + [(d, best) for d in detectors if d != chosen]
         return paired_differences(scores, self._labels, self._groups, pairs=pairs, primary=primary)

@@ -6,12 +6,11 @@ the embeddings. A detector is fitted on a reference set that the caller chooses 
 
 from typing import Self
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ...contracts import ConfigError, EmbeddingBatch, NotFittedError, boundary
-from ...contracts.settings import Count, NotNegative, checked
+from ...contracts.settings import Count, checked
 from ..unit_vectors import sample_vectors, unit_views
 from .neighbours import nearest
 
@@ -65,80 +64,9 @@ class KNNDetector:
         Raises:
             NotFittedError: `fit` has not been called.
         """
-        reference = _fitted(self._reference, self)
-        return nearest(sample_vectors(batch.z_views), reference, self.k).mean(dim=1)
-
-
-class MahalanobisDetector:
-    """Mahalanobis distance of a sample's vector to the reference set's mean and covariance.
-
-    The covariance gets a ridge, relative to its own scale (the mean of its diagonal), since an
-    encoder's embeddings seldom span their space. (Lee et al. 2018, "A simple unified framework for
-    detecting out-of-distribution samples", with one class.)
-
-    Args:
-        ridge: added to the covariance's diagonal, as a multiple of the mean of that diagonal.
-
-    Raises:
-        ConfigError: the ridge is negative.
-
-    Examples:
-        >>> import torch
-        >>> from kview.contracts import EmbeddingBatch
-        >>> from kview.eval import MahalanobisDetector
-        >>> angles = torch.tensor([-0.1, 0.1, 1.0])
-        >>> z_views = torch.stack([angles.cos(), angles.sin()], dim=1)[:, None].repeat(1, 2, 1)
-        >>> detector = MahalanobisDetector().fit(EmbeddingBatch(z_views=z_views[:2]))
-        >>> (detector.score(EmbeddingBatch(z_views=z_views)) > 2).tolist()
-        [False, False, True]
-    """
-
-    def __init__(self, ridge: float = 1e-3) -> None:
-        self.ridge: float = checked(NotNegative, ridge=ridge)
-        self._mean: Tensor | None = None
-        self._factor: Tensor | None = None
-
-    @boundary
-    def fit(self, reference: EmbeddingBatch) -> Self:
-        """Takes the reference set's mean and covariance.
-
-        Raises:
-            ConfigError: it has fewer than two samples, all of its vectors are the same, or its
-                covariance is singular and the ridge does not make up for it.
-        """
-        if len(reference) < 2:
-            raise ConfigError(
-                f"a covariance needs at least 2 reference samples and got {len(reference)}"
-            )
-        vectors = sample_vectors(reference.z_views)
-        mean = vectors.mean(dim=0)
-        centred = vectors - mean
-        covariance = centred.T @ centred / len(reference)  # (D, D)
-        scale = covariance.diagonal().mean()
-        covariance.diagonal().add_(self.ridge * scale)
-        factor, failed = torch.linalg.cholesky_ex(covariance)
-        # A pivot at rounding's height says no more about the data than one below zero.
-        smallest = factor.diagonal().square().min()
-        if failed or smallest <= 1e-13 * scale or not scale > 0:
-            raise ConfigError(
-                f"the covariance of {len(reference)} reference samples in "
-                f"{vectors.shape[1]} dimensions is singular with ridge={self.ridge}; raise the "
-                "ridge, or give reference samples that differ"
-            )
-        self._mean, self._factor = mean, factor
-        return self
-
-    @boundary
-    def score(self, batch: EmbeddingBatch) -> Float[Tensor, " B"]:
-        """The distances, (B,) float64, in standard deviations.
-
-        Raises:
-            NotFittedError: `fit` has not been called.
-        """
-        mean, factor = _fitted(self._mean, self), _fitted(self._factor, self)
-        centred = sample_vectors(batch.z_views).to(mean.device) - mean
-        whitened = torch.linalg.solve_triangular(factor, centred.T, upper=False)  # (D, B)
-        return whitened.norm(dim=0)
+        if self._reference is None:
+            raise NotFittedError("KNNDetector has no reference set yet; call fit before score")
+        return nearest(sample_vectors(batch.z_views), self._reference, self.k).mean(dim=1)
 
 
 class CosineDetector:
@@ -167,11 +95,3 @@ class CosineDetector:
         K = batch.z_views.shape[1]
         sums = unit_views(batch.z_views).sum(dim=1)  # (B, D)
         return 1 - (sums.square().sum(dim=1) - K) / (K * (K - 1))
-
-
-def _fitted(value: Tensor | None, detector: object) -> Tensor:
-    if value is None:
-        raise NotFittedError(
-            f"{type(detector).__name__} has no reference set yet; call fit(...) before score(...)"
-        )
-    return value

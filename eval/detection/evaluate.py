@@ -1,33 +1,35 @@
 """Detection from end to end: an encoder and its data in, the metrics of all detectors out."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ...contracts import (
-    Detector,
-    EmbeddingBatch,
-    Encoder,
-    KViewSource,
-    LabelError,
-    ViewEncoder,
-)
+from ...contracts import Detector, Encoder, KViewSource, ViewEncoder
 from ...contracts.settings import Count, NotNegativeInt, checked
-from .baselines import ProbeLayer, best_layer, length_direction, probe_layers
+from .baselines.by_layer import by_layer
+from .baselines.fit import fit_baselines
+from .baselines.layer_scores import best_layer
+from .baselines.probe import Probe
 from .choice import choose
 from .comparison import LabelledRows
-from .detectors import CosineDetector, KNNDetector, MahalanobisDetector
+from .detectors import CosineDetector, KNNDetector
+from .fitted import Embedded, fitted_scores
 from .held_out import HeldOut, labelled_scores
 from .layer_map import knn_by_layer, layer_map
+from .mahalanobis import MahalanobisDetector, RelativeMahalanobisDetector
 from .neighbours import choose_k
-from .reference import Reference, labelled_rows, reference_rows, select
+from .reference import Reference, reference_rows, select
 from .results import DetectionEvaluation, Scored, ScoredLayer
-from .rows import Rows, layers_of_all, read_rows, view_positions
+from .rows import layers_of_all, read_rows, view_positions
 from .scoring import NoMetrics
+from .split_scores import SplitScores
 from .two_class import LogisticDetector, TwoClassKNNDetector
+from .untrained import untrained
 from .verdict import verdict
 
 
@@ -51,7 +53,9 @@ def evaluate_detection(
     """Fits detectors and baselines on the training rows, and scores the test rows.
 
     Each source is read once. Nothing is chosen by looking at the test rows' labels: the detector to
-    rely on (`chosen`), and what makes probabilities of scores, come from the validation rows.
+    rely on (`choice`), the baseline that it has to beat (`best_baseline`), and what makes
+    probabilities of scores, come from the validation rows. Mean activations of all rows and layers
+    lie in unnamed files in the temporary folder (TMPDIR) meanwhile, 4 bytes a number.
 
     Args:
         encoder: in any mode; it is evaluated in eval mode and restored.
@@ -61,14 +65,15 @@ def evaluate_detection(
         views: positions in `layer_ids` of the K layers that detectors see; None for all that the
             encoder knows.
         batch_size: rows of K views encoded at once, or fewer where there are more layers to read.
-        device: where the encoder works; None for where it is.
+        device: where rows are encoded, by a copy of the encoder where that is elsewhere; None for
+            where it is.
         train_groups: the training rows' groups, which folds keep whole; None where each is its own.
         groups: the test rows' groups, which intervals keep together; None where each is its own.
         reference: which training rows the detectors of one class are fitted on.
         k: the neighbours of kNN; `validation` chooses them on the validation rows.
         detectors: by name; None for `default_detectors(k)`.
         n_resamples: bootstrap resamples behind the intervals that have no formula.
-        seed: of the resamples and the folds.
+        seed: of the resamples, the folds and the untrained encoder.
 
     Raises:
         LabelError: no training row can be a reference, or `k` is to be chosen without labelled
@@ -86,8 +91,8 @@ def evaluate_detection(
         >>> train, test = (parser.get_dataset(s, num_views=4) for s in ("train", "test"))
         >>> mean = lambda x: x.mean(dim=1)
         >>> found = evaluate_detection(mean, train=train, test=test, views=[0, 3])
-        >>> found.view_layers, list(found.scored)
-        ((0, 3), ['knn', 'mahalanobis', 'cosine', 'two_class_knn', 'logistic', 'length', 'probe'])
+        >>> found.view_layers, list(found.detectors)[:3], list(found.baselines)[:2]
+        ((0, 3), ['knn', 'mahalanobis', 'cosine'], ['length', 'probe'])
         >>> found.choice.name, found.choice.validated
         ('knn', False)
     """
@@ -97,54 +102,86 @@ def evaluate_detection(
     positions = view_positions(views, layers, getattr(known, "layer_ids", None))
     checked(NotNegativeInt, n_resamples=n_resamples)
     at_once = max(1, checked(Count, batch_size=batch_size) * len(positions) // len(layers))
-    rows = {
-        name: read_rows(encoder, source, positions, at_once, device)
-        for name, source in sources.items()
-    }
-    fitted_on, scored, validation = rows["train"], rows["test"], rows.get("val")
-    in_reference = reference_rows(fitted_on.embedded, reference)
-    neighbours = (
-        choose_k(fitted_on.embedded, validation and validation.embedded, reference=reference).k
-        if k == "validation"
-        else k
-    )
-    labelled = LabelledRows(scored.labels, groups, n_resamples, seed)
-
-    detected, on_val = {}, {}
-    for name, detector in (detectors or default_detectors(neighbours)).items():
-        detected[name], on_val[name] = _detect(
-            detector, fitted_on.embedded, reference, scored, validation, labelled
+    fresh = untrained(encoder, seed)
+    other = None if isinstance(fresh, NoMetrics) else fresh
+    with ExitStack() as files:
+        rows = {
+            name: read_rows(encoder, other, source, positions, at_once, device, files)
+            for name, source in sources.items()
+        }
+        fitted_on, scored, validation = rows["train"], rows["test"], rows.get("val")
+        in_reference = reference_rows(fitted_on.embedded, reference)
+        of_layers = by_layer(
+            layers,
+            fitted_on.means,
+            fitted_on.labels,
+            [rows[name].means for name in ("test", "val") if name in rows],
+            views=positions,
+            groups=train_groups,
+            seed=seed,
         )
-    probes = _probes(layers, fitted_on, scored, validation, train_groups, seed)
-    baselines = _baselines(fitted_on, scored, validation, probes, labelled)
-    knn = knn_by_layer(select(fitted_on.embedded, in_reference), scored.embedded, neighbours)
-    choice = choose(on_val)
-    primary = (choice.name, "probe")
-    differences = labelled.differences(_scores(detected), _scores(baselines), primary=primary)
+    embedded = Embedded(
+        train=fitted_on.embedded,
+        test=scored.embedded,
+        val=None if validation is None else validation.embedded,
+    )
+    neighbours = (
+        choose_k(embedded.train, embedded.val, reference=reference).k if k == "validation" else k
+    )
+    judge = _Judge(
+        LabelledRows(scored.labels, groups, n_resamples, seed),
+        None if validation is None else validation.labels,
+    )
+    detected = judge.scored(
+        {
+            name: fitted_scores(detector, embedded, reference)
+            for name, detector in (detectors or default_detectors(neighbours)).items()
+        }
+    )
+    baselines = judge.scored(
+        fit_baselines(
+            of_layers,
+            fitted_on,
+            scored,
+            validation,
+            untrained=fresh if isinstance(fresh, NoMetrics) else None,
+            reference=reference,
+            k=neighbours,
+        )
+    )
+    choice = choose(detected.on_val, "knn")
+    best = choose(baselines.on_val, "probe") if baselines.on_val else None
+    differences = judge.rows.differences(
+        detected.scores, baselines.scores, primary=best and (choice.name, best.name)
+    )
+    knn = knn_by_layer(select(embedded.train, in_reference), embedded.test, neighbours)
     return DetectionEvaluation(
         hashkeys=tuple(test.hashkeys),
         labels=scored.labels,
         choice=choice,
-        detectors=detected,
-        baselines=baselines,
+        best_baseline=best,
+        detectors=detected.found,
+        baselines=baselines.found,
         differences=differences,
         verdict=verdict(
             differences,
-            {name: s.metrics for name, s in {**detected, **baselines}.items()},
-            n_groups=labelled.n_groups,
+            {name: s.metrics for name, s in {**detected.found, **baselines.found}.items()},
+            n_groups=judge.rows.n_groups,
         ),
-        layers=_layer_table(layers, dict(zip(positions, knn, strict=True)), probes, labelled),
-        layer_map=layer_map(scored.embedded, tuple(layers[p] for p in positions), seed),
+        layers=_layer_table(
+            layers, dict(zip(positions, knn, strict=True)), of_layers.probes, judge.rows
+        ),
+        layer_map=layer_map(embedded.test, tuple(layers[p] for p in positions), seed),
         reference=reference,
         n_train=len(train),
         n_val=0 if val is None else len(val),
         n_reference=len(in_reference),
         k=neighbours,
         view_layers=tuple(layers[p] for p in positions),
-        n_resamples=labelled.n_resamples,
+        n_resamples=judge.rows.n_resamples,
         grouped=groups is not None,
         seed=seed,
-        embeddings=scored.embedded.to("cpu"),
+        embeddings=embedded.test.to("cpu"),
     )
 
 
@@ -154,90 +191,60 @@ def default_detectors(k: int = 10) -> dict[str, Detector]:
         "knn": KNNDetector(k),
         "mahalanobis": MahalanobisDetector(),
         "cosine": CosineDetector(),
+        "relative_mahalanobis": RelativeMahalanobisDetector(),
         "two_class_knn": TwoClassKNNDetector(k),
         "logistic": LogisticDetector(),
     }
 
 
-def _detect(
-    detector: Detector,
-    train: EmbeddingBatch,
-    reference: Reference,
-    test: Rows,
-    val: Rows | None,
-    labelled: LabelledRows,
-) -> tuple[Scored, HeldOut | None]:
-    """A detector's scores of the test rows, and those of the labelled validation rows."""
-    two_class = getattr(detector, "two_class", False)
-    try:
-        rows = labelled_rows(train) if two_class else reference_rows(train, reference)
-        detector.fit(select(train, rows))
-    except LabelError as error:
-        if not two_class:
-            raise
-        return Scored(scores=None, metrics=NoMetrics(reason=str(error))), None
-    held_out = None if val is None else labelled_scores(_score(detector, val), val.labels)
-    return _scored(_score(detector, test), held_out, labelled), held_out
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """Scorers of a kind.
+
+    Attributes:
+        found: their scores and metrics, by name.
+        on_val: of those with scores, what the labelled validation rows say; None without such rows.
+    """
+
+    found: dict[str, Scored]
+    on_val: dict[str, HeldOut | None]
+
+    @property
+    def scores(self) -> dict[str, NDArray[np.float64]]:
+        """Of the test rows, by name."""
+        return {name: s.scores for name, s in self.found.items() if s.scores is not None}
 
 
-def _score(detector: Detector, rows: Rows) -> NDArray[np.float64]:
-    return detector.score(rows.embedded).cpu().numpy()
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    """What scores are worth.
 
+    Attributes:
+        rows: the labelled test rows.
+        val_labels: of the validation rows; None without.
+    """
 
-def _probes(
-    layers: tuple[int, ...],
-    train: Rows,
-    test: Rows,
-    val: Rows | None,
-    groups: Sequence[str] | None,
-    seed: int,
-) -> list[ProbeLayer] | NoMetrics:
-    """Each layer's probe; its scores are of the test rows, then of the validation rows."""
-    asked = test.means if val is None else np.concatenate([test.means, val.means])
-    try:
-        return probe_layers(layers, train.means, train.labels, asked, groups=groups, seed=seed)
-    except LabelError as error:
-        return NoMetrics(reason=str(error))
+    rows: LabelledRows
+    val_labels: NDArray[np.int8] | None
 
-
-def _baselines(
-    train: Rows,
-    test: Rows,
-    val: Rows | None,
-    probes: list[ProbeLayer] | NoMetrics,
-    labelled: LabelledRows,
-) -> dict[str, Scored]:
-    """Response length, and the best probe; neither where the training rows lack a class."""
-    if isinstance(probes, NoMetrics):
-        return dict.fromkeys(("length", "probe"), Scored(scores=None, metrics=probes))
-    sign = length_direction(train.source.response_lengths, train.labels)
-    asked = [test] if val is None else [test, val]
-    by_length = np.concatenate(
-        [sign * np.asarray(rows.source.response_lengths, np.float64) for rows in asked]
-    )
-    n = len(test.labels)
-    return {
-        name: _scored(
-            scores[:n], None if val is None else labelled_scores(scores[n:], val.labels), labelled
-        )
-        for name, scores in (("length", by_length), ("probe", best_layer(probes).scores))
-    }
-
-
-def _scored(
-    scores: NDArray[np.float64], held_out: HeldOut | None, labelled: LabelledRows
-) -> Scored:
-    return Scored(scores=scores, metrics=labelled.metrics(scores, held_out))
-
-
-def _scores(scored: Mapping[str, Scored]) -> dict[str, NDArray[np.float64]]:
-    return {name: s.scores for name, s in scored.items() if s.scores is not None}
+    def scored(self, scores: Mapping[str, SplitScores | NoMetrics]) -> _Judged:
+        found, on_val = {}, {}
+        for name, each in scores.items():
+            if isinstance(each, NoMetrics):
+                found[name] = Scored(scores=None, metrics=each)
+                continue
+            held_out = None
+            if each.val is not None and self.val_labels is not None:
+                held_out = labelled_scores(each.val, self.val_labels)
+            metrics = self.rows.metrics(each.test, held_out)
+            found[name], on_val[name] = Scored(scores=each.test, metrics=metrics), held_out
+        return _Judged(found, on_val)
 
 
 def _layer_table(
     layers: tuple[int, ...],
     knn: Mapping[int, NDArray[np.float64]],
-    probes: list[ProbeLayer] | NoMetrics,
+    probes: list[Probe] | NoMetrics,
     labelled: LabelledRows,
 ) -> tuple[ScoredLayer, ...]:
     """What each layer detects; kNN at the layers that were embedded, by position, alone."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .calibration import Calibration
+from .choice import Choice
 from .intervals import Estimate
 from .results import DetectionEvaluation, ScoredLayer
 from .scoring import DetectionMetrics, NoMetrics
@@ -47,11 +48,8 @@ def evaluation_json(evaluation: DetectionEvaluation) -> dict[str, Any]:
         "schema": "kview-evaluation/1",
         "polarity": "higher scores mean more likely hallucinated",
         "chosen": evaluation.choice.name,
-        "choice": {
-            "validated": evaluation.choice.validated,
-            "reason": evaluation.choice.reason,
-            "val_auroc": dict(evaluation.choice.val_auroc),
-        },
+        "choice": _choice(evaluation.choice),
+        "best_baseline": evaluation.best_baseline and _choice(evaluation.best_baseline),
         "data": {
             "n_train": evaluation.n_train,
             "n_val": evaluation.n_val,
@@ -86,6 +84,15 @@ def evaluation_json(evaluation: DetectionEvaluation) -> dict[str, Any]:
             "sentence": evaluation.verdict.sentence,
         },
         "layers": [_layer(layer) for layer in evaluation.layers],
+    }
+
+
+def _choice(choice: Choice) -> dict[str, object]:
+    return {
+        "name": choice.name,
+        "validated": choice.validated,
+        "reason": choice.reason,
+        "val_auroc": dict(choice.val_auroc),
     }
 
 

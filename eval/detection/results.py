@@ -55,10 +55,11 @@ class DetectionEvaluation:
         hashkeys: the test rows, n.
         labels: theirs, (n,): 1, 0 or -1.
         choice: the detector to rely on, and why.
+        best_baseline: the baseline to beat, and why; None where no baseline has scores.
         detectors: by name: those of `default_detectors`, or those that were given.
-        baselines: by name: length, probe.
-        differences: each detector's AUROC less each baseline's, one of them primary; empty without
-            metrics.
+        baselines: by name, length and probe first (docs/evaluating.md lists them).
+        differences: the chosen detector's AUROC less each baseline's, and each other detector's
+            less the best baseline's; one of them primary; empty without metrics.
         verdict: whether the detector beats the best baseline, in a sentence.
         layers: what each layer alone detects.
         layer_map: how the layers' embeddings lie.
@@ -77,6 +78,7 @@ class DetectionEvaluation:
     hashkeys: tuple[str, ...]
     labels: NDArray[np.int8]
     choice: Choice
+    best_baseline: Choice | None
     detectors: Mapping[str, Scored]
     baselines: Mapping[str, Scored]
     differences: tuple[Difference, ...]

@@ -52,7 +52,7 @@ class TwoClassKNNDetector:
         Raises:
             LabelError: one class is missing.
         """
-        labels = _labels(reference)
+        labels = labels_of(reference)
         vectors = sample_vectors(reference.z_views)
         self._classes = vectors[labels == 0], vectors[labels == 1]
         return self
@@ -110,7 +110,7 @@ class LogisticDetector:
         """
         from sklearn.linear_model import LogisticRegression
 
-        labels, vectors = _labels(reference), sample_vectors(reference.z_views)
+        labels, vectors = labels_of(reference), sample_vectors(reference.z_views)
         mean, scale = vectors.mean(dim=0), vectors.std(dim=0, correction=0)
         if not bool((scale > 0).any()):
             raise ConfigError(f"all {len(vectors)} reference samples have the same embedding")
@@ -134,8 +134,12 @@ class LogisticDetector:
         return sample_vectors(batch.z_views).to(weights) @ weights + offset
 
 
-def _labels(reference: EmbeddingBatch) -> Tensor:
-    """The labels (N,) of samples that are all labelled, with both classes."""
+def labels_of(reference: EmbeddingBatch) -> Tensor:
+    """The labels (N,) of samples that are all labelled, with both classes.
+
+    Raises:
+        LabelError: they are not.
+    """
     halu = reference.halu
     if halu is None or halu.unique().tolist() != [0, 1]:
         found = "None" if halu is None else f"labels {halu.unique().tolist()}"

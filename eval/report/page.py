@@ -165,23 +165,27 @@ def _detection_pictures(evaluation: DetectionEvaluation) -> list[Picture]:
 
     known = evaluation.labels >= 0
     labels = evaluation.labels[known]
+    best = evaluation.best_baseline and evaluation.best_baseline.name
+    shown = {name: s for name, s in evaluation.baselines.items() if name in ("probe", best)}
+    drawn = {**evaluation.detectors, **shown}
     scores = {
         name: scored.scores[known]
-        for name, scored in evaluation.scored.items()
+        for name, scored in drawn.items()
         if scored.scores is not None and not isinstance(scored.metrics, NoMetrics)
     }
     if not scores:
         return []
-    baselines = tuple(evaluation.baselines)
+    baselines = tuple(shown)
     bins = {
         name: scored.metrics.calibration.bins
-        for name, scored in evaluation.scored.items()
+        for name, scored in drawn.items()
         if isinstance(scored.metrics, DetectionMetrics) and scored.metrics.calibration
     }
     return [
         Picture(
             name="roc",
-            caption="Hallucinated samples found over false alarms; baselines are dashed.",
+            caption="Hallucinated samples found over false alarms; dashed are the probe and "
+            "the best baseline.",
             svg=roc(scores, labels, baselines),
         ),
         Picture(

@@ -39,7 +39,7 @@ _STYLE: Any = {
 }
 
 CLASSES = {1: ("hallucinated", "#e2711d"), 0: ("not hallucinated", "#3a86c8")}
-_LINES = ("#3a86c8", "#2a9d8f", "#9b5de5", "#d1495b", "#b98b00")
+_LINES = ("#3a86c8", "#2a9d8f", "#9b5de5", "#d1495b", "#b98b00", "#5c7f3a")
 _BASELINE_LINES = ("#8a8f98", "#e2711d")
 
 

@@ -5,12 +5,28 @@ import pytest
 import torch
 
 from helpers.sources import MemorySource
-from kview.contracts import ConfigError, ContractError, KViewBatch, ViewEncoder
+from kview.contracts import (
+    ConfigError,
+    ContractError,
+    EmbeddingBatch,
+    KViewBatch,
+    ViewEncoder,
+    checks,
+)
 from kview.eval import embed, evenly_spaced
 from kview.eval.embedding import embed_layers, token_means
 
 EVERY = (0, 1, 2, 3, 4)
 VIEWS = (0, 2, 4)
+
+
+def with_means(encoder, source, **settings) -> tuple[EmbeddingBatch, torch.Tensor]:
+    """The embeddings at some layers, and the means over tokens at all of them."""
+    means = []
+    embedded = embed_layers(
+        encoder, source, see=lambda given, viewed, found: means.append(found), **settings
+    )
+    return embedded, torch.cat(means)
 
 
 def test_embeddings_are_the_rows_in_order_in_eval_mode(source_of, encoder):
@@ -54,7 +70,7 @@ def test_token_means_leave_padding_out():
 
 
 def test_some_views_of_all_layers_are_what_embedding_them_alone_gives(source_of, encoder):
-    some, _ = embed_layers(encoder, source_of(10), views=VIEWS, batch_size=4)
+    some = embed_layers(encoder, source_of(10), views=VIEWS, batch_size=4)
     alone = embed(encoder, source_of(10, views=VIEWS))
     torch.testing.assert_close(some.z_views, alone.z_views)
     assert (some.hashkey, some["halu"].tolist()) == (alone.hashkey, alone["halu"].tolist())
@@ -63,8 +79,8 @@ def test_some_views_of_all_layers_are_what_embedding_them_alone_gives(source_of,
 @pytest.mark.parametrize("batch_size", [1, 4, 10])
 def test_layers_come_in_their_order_whatever_the_views(source_of, encoder, batch_size):
     straight, turned = source_of(10), source_of(10, views=(3, 0, 4, 1, 2))
-    first, means = embed_layers(encoder, straight, views=EVERY, batch_size=batch_size)
-    second, same_means = embed_layers(encoder, turned, views=EVERY, batch_size=batch_size)
+    first, means = with_means(encoder, straight, views=EVERY, batch_size=batch_size)
+    second, same_means = with_means(encoder, turned, views=EVERY, batch_size=batch_size)
     torch.testing.assert_close(first.z_views, second.z_views)
     torch.testing.assert_close(means, same_means)
     (batch,) = straight.batches(epoch=0, batch_size=10)
@@ -73,7 +89,7 @@ def test_layers_come_in_their_order_whatever_the_views(source_of, encoder, batch
 
 def test_layers_may_come_in_another_order_in_each_row(encoder):
     source = MemorySource(12, num_views=8, num_layers=8, hidden_size=8)
-    _, means = embed_layers(encoder, source, views=range(8), batch_size=5)
+    _, means = with_means(encoder, source, views=range(8), batch_size=5)
     torch.testing.assert_close(means, source.x.mean(dim=2))
 
 
@@ -106,8 +122,22 @@ def test_an_encoder_of_some_layers_is_only_asked_about_these(source_of, encoder,
             return encoder(x, token_mask=token_mask)
 
     given = ViewEncoder(OfTwo(), layer_ids=[3, 3, 1, 3, 3]) if wrapped else OfTwo()
-    found, means = embed_layers(given, source, views=(1, 3) if not wrapped else (2, 3))
+    found, means = with_means(given, source, views=(1, 3) if not wrapped else (2, 3))
     assert asked == [[1, 0] * 6]
     views = (1, 3) if not wrapped else (2, 3)
     torch.testing.assert_close(found.z_views, embed(encoder, source_of(6, views=views)).z_views)
     assert means.shape[1] == 5
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_the_encoder_goes_where_rows_are_encoded_as_a_copy(source_of, encoder, wrapped):
+    source = source_of(6, views=VIEWS)
+    given = ViewEncoder(encoder) if wrapped else encoder
+    with checks("shape"):  # a meta tensor has no values to look at
+        found = embed(given, source, device="meta")
+        assert found.z_views.device.type == "meta"
+        assert found.z_views.shape == (6, 3, 6)
+        every = embed_layers(given, source_of(6), views=VIEWS, device="meta")
+        assert every.z_views.device.type == "meta"
+    assert {p.device.type for p in encoder.parameters()} == {"cpu"}
+    assert embed(given, source).z_views.isfinite().all()

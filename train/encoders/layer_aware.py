@@ -183,6 +183,10 @@ class FiLM(nn.Module):
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.linear = nn.Linear(_LAYER_DIM, 2 * dim)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Weights of zero: every layer is scaled by 1 and shifted by 0."""
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
 

@@ -22,11 +22,14 @@ from kview.eval import (
     write_evaluation,
     write_report,
 )
-from kview.eval.detection.baselines import best_layer, probe_layers
 from kview.eval.detection.comparison import LabelledRows
-from kview.eval.embedding import token_means
 
 VIEWS = (0, 2, 4)
+BASELINES = (
+    *("length", "probe", "probe_mean", "mass_mean"),
+    *("knn_means", "two_class_knn_means", "logistic_means"),
+    *("knn_untrained", "two_class_knn_untrained", "logistic_untrained"),
+)
 
 
 def auroc(scored: Scored) -> float:
@@ -81,14 +84,7 @@ def test_scores_are_those_of_embedding_the_views_and_reading_the_layers_apart(so
         fitted = detector.fit(train if getattr(detector, "two_class", False) else reference)
         expected = fitted.score(test).numpy()
         np.testing.assert_allclose(scores_of(found.detectors[name]), expected, rtol=1e-5, atol=1e-6)
-    sources = source_of(60, seed=1), source_of(40, seed=2)
-    x, z = (
-        torch.cat([token_means(batch) for batch in s.batches(epoch=0, batch_size=7)]).numpy()
-        for s in sources
-    )
-    probe = best_layer(probe_layers(range(5), x, sources[0].labels, z))
-    np.testing.assert_allclose(scores_of(found.baselines["probe"]), probe.scores, rtol=1e-5)
-    lengths = sources[1].response_lengths
+    lengths = source_of(40, seed=2).response_lengths
     assert np.abs(scores_of(found.baselines["length"])).tolist() == lengths.tolist()
     all_views = run(source_of, encoder, views=None)
     assert all_views.view_layers == (0, 1, 2, 3, 4)
@@ -127,9 +123,13 @@ def test_the_signal_is_found_and_beside_it_stand_the_baselines(source_of, encode
     chosen = [layer for layer in found.layers if layer.chosen]
     assert len(chosen) == 1
     assert chosen[0].layer >= 2
-    assert {(d.first, d.second) for d in found.differences} == {
-        (d, b) for d in default_detectors() for b in ("length", "probe")
-    }
+    assert found.best_baseline is not None
+    assert (found.best_baseline.name, found.best_baseline.validated) == ("probe", False)
+    others = [name for name in default_detectors() if name != "knn"]
+    assert [(d.first, d.second) for d in found.differences] == [
+        *(("knn", baseline) for baseline in found.baselines),
+        *((detector, "probe") for detector in others),
+    ]
 
 
 def test_the_probe_layer_is_chosen_without_the_test_labels(source_of, encoder):
@@ -305,7 +305,7 @@ def test_files_hold_the_metrics_and_a_row_per_sample(source_of, encoder, tmp_pat
         "outcome": found.verdict.outcome,
         "sentence": found.verdict.sentence,
     }
-    assert set(written["baselines"]) == {"length", "probe"}
+    assert list(written["baselines"]) == list(found.baselines)
     (chosen,) = [layer.layer for layer in found.layers if layer.chosen]
     assert written["baselines"]["probe"]["layer"] == chosen
     with (tmp_path / "predictions.csv").open() as file:
@@ -313,7 +313,7 @@ def test_files_hold_the_metrics_and_a_row_per_sample(source_of, encoder, tmp_pat
     assert list(rows[0]) == [
         *("hashkey", "split", "halu"),
         *default_detectors(),
-        *("length", "probe"),
+        *BASELINES,
     ]
     assert [row["hashkey"] for row in rows] == list(found.hashkeys)
     assert rows[3]["halu"] == "-1"

@@ -68,9 +68,9 @@ def test_the_verdict_stands_at_the_head_and_what_rows_are_too_few_for_below(tmp_
 
 def test_the_primary_comparison_is_marked(tmp_path, evaluation):
     page = written(tmp_path, evaluation)
-    chosen = evaluation.choice.name
+    chosen, best = evaluation.choice.name, evaluation.best_baseline.name
     assert page.count('<tr class="primary">') == 1
-    assert f'<tr class="primary"><th scope="row">{chosen}</th><td>probe</td>' in page
+    assert f'<tr class="primary"><th scope="row">{chosen}</th><td>{best}</td>' in page
 
 
 def test_texts_are_shown_as_text(tmp_path, evaluation):

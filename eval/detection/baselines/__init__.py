@@ -1,0 +1,1 @@
+"""What a detector has to beat: scores that need no trained encoder."""
