@@ -75,31 +75,38 @@ def run_evaluate(command: Evaluate) -> None:
     run = RunFolder(command.run)
     name = "" if command.store is None else f"on-{folder_name(command.store)}"
     folder = run.path / name if command.out is None else Path(command.out)
+    failures = Failures()
     if seeds := seeds_of(run):
-        _evaluate_seeds(command, run, seeds, folder)
-        return
-    found = _evaluate(command, run, folder)
-    if command.json:
-        print_json(evaluation_json(found))
+        _evaluate_seeds(command, run, seeds, folder, failures)
+    else:
+        found = _evaluate(command, run, folder, failures)
+        if command.json:
+            print_json(evaluation_json(found))
+    failures.end()
 
 
-def _evaluate(command: Evaluate, run: RunFolder, folder: Path) -> DetectionEvaluation:
+def _evaluate(
+    command: Evaluate, run: RunFolder, folder: Path, failures: Failures
+) -> DetectionEvaluation:
     found = detect(run, command.store, command.detection)
     write_evaluation(folder, found.evaluation, embeddings=command.embeddings)
     report = write_page(found, run, folder)
     if not command.json:
         show_metrics(found.evaluation)
         say(f"report: {report}")
+    failures.add_detectors(str(run.path), found.evaluation)
     return found.evaluation
 
 
-def _evaluate_seeds(command: Evaluate, run: RunFolder, seeds: list[int], folder: Path) -> None:
+def _evaluate_seeds(
+    command: Evaluate, run: RunFolder, seeds: list[int], folder: Path, failures: Failures
+) -> None:
     """Each training into its own folder, and mean and spread into the run's."""
-    failures, found = Failures(), dict[int, DetectionEvaluation]()
+    found: dict[int, DetectionEvaluation] = {}
     for seed in seeds:
         one = run_of(run, seed)
         with failures.guard(one.path.name):
-            found[seed] = _evaluate(command, one, folder / one.path.name)
+            found[seed] = _evaluate(command, one, folder / one.path.name, failures)
     if found:
         spread = Spread.of(found)
         text = json.dumps(spread.to_dict(), indent=2)
@@ -108,7 +115,6 @@ def _evaluate_seeds(command: Evaluate, run: RunFolder, seeds: list[int], folder:
             print_json(spread.to_dict())
         else:
             show_spread(spread)
-    failures.end()
 
 
 def run_report(command: Report) -> None:
@@ -123,8 +129,10 @@ def _run_matrix(command: Evaluate, runs: tuple[str, ...]) -> None:
             "kview evaluate --matrix RUN RUN ... needs --out DIR, and takes no other RUN and no "
             "--embeddings"
         )
-    page = score_matrix(runs, command.stores, command.out, command.detection)
+    failures = Failures()
+    page = score_matrix(runs, command.stores, command.out, command.detection, failures)
     say(f"matrix: {page}")
+    failures.end()
 
 
 def _as_before(run: RunFolder) -> DetectionSettings:

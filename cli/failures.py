@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ..contracts import KViewError
+from ..eval import DetectionEvaluation
 from .console import note
 
 
@@ -23,6 +24,11 @@ class Failures:
         """Something failed, and is named at once."""
         self.named[name] = reason
         note(f"kview: {name}: {reason}")
+
+    def add_detectors(self, where: str, evaluation: DetectionEvaluation) -> None:
+        """The detectors that raised while something was scored."""
+        for name, reason in evaluation.failures.items():
+            self.add(f"{name} on {where}", reason)
 
     @contextmanager
     def guard(self, name: str) -> Iterator[None]:

@@ -7,24 +7,30 @@ from ..contracts import ConfigError
 from ..eval import DetectionEvaluation, NoMetrics, write_matrix
 from ..train import RunFolder
 from .console import print_table
+from .failures import Failures
 from .scored_run import DetectionSettings, detect
 
 
 def score_matrix(
-    runs: Sequence[str], stores: Sequence[str], out: str, how: DetectionSettings
+    runs: Sequence[str],
+    stores: Sequence[str],
+    out: str,
+    how: DetectionSettings,
+    failures: Failures,
 ) -> Path:
     """Scores every run on its own test rows and on every store; gives the path of the page.
 
-    A store that does not fit a run leaves a cell with the reason.
+    A run or a store that fails leaves cells with the reason, and the others go on.
 
     Args:
         runs: folders of the runs.
         stores: the other stores.
         out: folder to write to.
         how: settings of the detectors.
+        failures: learns what failed.
 
     Raises:
-        ConfigError: names repeat, or a run's own test rows cannot be scored.
+        ConfigError: names repeat.
     """
     for paths in (runs, stores):
         names = [folder_name(path) for path in paths]
@@ -34,13 +40,15 @@ def score_matrix(
             )
     cells: dict[tuple[str, str], DetectionEvaluation | NoMetrics] = {}
     for run in runs:
-        cells[folder_name(run), "its own test rows"] = detect(RunFolder(run), how=how).evaluation
-        for store in stores:
-            try:
-                cell = detect(RunFolder(run), store, how).evaluation
-            except ConfigError as error:
-                cell = NoMetrics(reason=str(error))
-            cells[folder_name(run), folder_name(store)] = cell
+        for store in (None, *stores):
+            where = "its own test rows" if store is None else folder_name(store)
+            name = f"{folder_name(run)} on {where}"
+            with failures.guard(name):
+                found = detect(RunFolder(run), store, how).evaluation
+                failures.add_detectors(name, found)
+                cells[folder_name(run), where] = found
+            if name in failures.named:
+                cells[folder_name(run), where] = NoMetrics(reason=failures.named[name])
     names = list(dict.fromkeys(run for run, _ in cells))
     print_table(
         "AUROC of kNN, by run and store",

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -19,6 +20,7 @@ from .choice import choose
 from .comparison import LabelledRows
 from .detectors import CosineDetector, KNNDetector
 from .fitted import Embedded, fitted_scores
+from .foreign import guarded, require_names
 from .held_out import HeldOut, labelled_scores
 from .layer_map import knn_by_layer, layer_map
 from .mahalanobis import MahalanobisDetector, RelativeMahalanobisDetector
@@ -71,15 +73,16 @@ def evaluate_detection(
         groups: the test rows' groups, which intervals keep together; None where each is its own.
         reference: which training rows the detectors of one class are fitted on.
         k: the neighbours of kNN; `validation` chooses them on the validation rows.
-        detectors: by name; None for `default_detectors(k)`.
+        detectors: by name; None for `default_detectors(k)`. Of one that raises `failures` has the
+            reason, and the others go on.
         n_resamples: bootstrap resamples behind the intervals that have no formula.
         seed: of the resamples, the folds and the untrained encoder.
 
     Raises:
         LabelError: no training row can be a reference, or `k` is to be chosen without labelled
             validation rows.
-        ConfigError: a source does not show every layer, `views` or another setting does not fit, or
-            there are too few reference rows.
+        ConfigError: a source does not show every layer, `views`, a detector's name or another
+            setting does not fit, or there are too few reference rows.
 
     Examples:
         >>> import tempfile
@@ -96,6 +99,7 @@ def evaluate_detection(
         >>> found.choice.name, found.choice.validated
         ('knn', False)
     """
+    require_names(detectors or ())
     sources = {"train": train, "test": test} | ({} if val is None else {"val": val})
     layers = layers_of_all(sources)
     known = encoder.encoder if isinstance(encoder, ViewEncoder) else encoder
@@ -134,7 +138,7 @@ def evaluate_detection(
     )
     detected = judge.scored(
         {
-            name: fitted_scores(detector, embedded, reference)
+            name: guarded(name, partial(fitted_scores, detector, embedded, reference))
             for name, detector in (detectors or default_detectors(neighbours)).items()
         }
     )
@@ -149,10 +153,12 @@ def evaluate_detection(
             k=neighbours,
         )
     )
-    choice = choose(detected.on_val, "knn")
+    choice = choose(detected.on_val or dict.fromkeys(detected.found), "knn")
     best = choose(baselines.on_val, "probe") if baselines.on_val else None
     differences = judge.rows.differences(
-        detected.scores, baselines.scores, primary=best and (choice.name, best.name)
+        detected.scores,
+        baselines.scores,
+        primary=(choice.name, best.name) if best and detected.scores else None,
     )
     knn = knn_by_layer(select(embedded.train, in_reference), embedded.test, neighbours)
     return DetectionEvaluation(

@@ -2,10 +2,8 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ...contracts import ConfigError, Detector, EmbeddingBatch, LabelError
+from .foreign import scores_of
 from .reference import Reference, labelled_rows, reference_rows, select
 from .scoring import NoMetrics
 from .split_scores import SplitScores
@@ -51,9 +49,5 @@ def fitted_scores(
         if not two_class:
             raise
         return NoMetrics(reason=str(error))
-    val = None if rows.val is None else _score(detector, rows.val)
-    return SplitScores(_score(detector, rows.test), val)
-
-
-def _score(detector: Detector, batch: EmbeddingBatch) -> NDArray[np.float64]:
-    return detector.score(batch).cpu().numpy()
+    val = None if rows.val is None else scores_of(detector, rows.val)
+    return SplitScores(scores_of(detector, rows.test), val)

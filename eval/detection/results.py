@@ -102,6 +102,12 @@ class DetectionEvaluation:
         return {**self.detectors, **self.baselines}
 
     @property
+    def failures(self) -> dict[str, str]:
+        """Of the detectors that raised: why, by name."""
+        found = {name: scored.metrics for name, scored in self.scored.items()}
+        return {n: m.reason for n, m in found.items() if isinstance(m, NoMetrics) and m.failed}
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What the test rows are too few for, each sentence once."""
         found = [s.metrics for s in self.scored.values()]

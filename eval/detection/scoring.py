@@ -58,9 +58,11 @@ class NoMetrics:
 
     Attributes:
         reason: a sentence for people.
+        failed: whether something went wrong, where there could have been metrics.
     """
 
     reason: str
+    failed: bool = False
 
 
 def detection_metrics(

@@ -213,6 +213,7 @@ def _detection_pictures(evaluation: DetectionEvaluation) -> list[Picture]:
                 svg=histogram(scores[name], labels, name),
             )
             for name in evaluation.detectors
+            if name in scores
         ),
     ]
 

@@ -88,6 +88,23 @@ def test_report_leaves_the_metrics_as_they_were(store, tmp_path, capsys):
     assert [(run / n).read_bytes() for n in ("evaluation.json", "predictions.csv")] == before
 
 
+def test_a_detector_that_fails_is_named_and_the_others_are_written(
+    store, tmp_path, capsys, monkeypatch
+):
+    def broken(*_):
+        raise ZeroDivisionError("by zero")
+
+    run = tmp_path / "run"
+    train(store, run)
+    monkeypatch.setattr("kview.eval.CosineDetector.score", broken)
+    said = error_of(capsys, "evaluate", str(run))
+    assert f"kview: failed: cosine on {run}" in said
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    assert "ZeroDivisionError: by zero" in evaluation["detectors"]["cosine"]["reason"]
+    assert evaluation["detectors"]["knn"]["auroc"] is not None
+    assert (run / "report.html").is_file()
+
+
 @pytest.mark.skipif(
     not ARCHIVE.is_file(), reason="the real activations are not beside the checkout"
 )

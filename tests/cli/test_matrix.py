@@ -27,3 +27,26 @@ def test_a_matrix_needs_names_that_differ(tmp_path, capsys):
     runs = [str(tmp_path / name / "run") for name in ("a", "b")]
     error = error_of(capsys, "evaluate", "--matrix", *runs, "--out", str(tmp_path / "matrix"))
     assert "['run', 'run'] repeat one" in error
+
+
+def test_a_run_or_a_store_that_fails_is_named_and_the_others_go_on(store, tmp_path, capsys):
+    for name in ("one", "two"):
+        train(store, tmp_path / name)
+    (tmp_path / "one" / "encoder.safetensors").write_bytes(b"damaged")
+    sibling(tmp_path / "other.zarr")
+    runs = [str(tmp_path / name) for name in ("one", "two")]
+    stores = ["--stores", str(tmp_path / "none.zarr"), str(tmp_path / "other.zarr")]
+    said = error_of(
+        capsys, "evaluate", "--matrix", *runs, *stores, "--out", str(tmp_path / "matrix")
+    )
+    assert said.splitlines()[-1] == (
+        "kview: failed: one on its own test rows, one on none.zarr, one on other.zarr, "
+        "two on none.zarr; the rest is done"
+    )
+    cells = json.loads((tmp_path / "matrix" / "matrix.json").read_text())["cells"]
+    scored = [(c["run"], c["store"]) for c in cells if "reason" not in c]
+    assert scored == [("two", "its own test rows"), ("two", "other.zarr")]
+    assert (
+        "no Zarr group"
+        in next(c for c in cells if c["store"] == "none.zarr" and c["run"] == "two")["reason"]
+    )
