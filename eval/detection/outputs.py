@@ -12,7 +12,7 @@ from .intervals import Estimate
 from .results import DetectionEvaluation, ScoredLayer
 from .scoring import DetectionMetrics, NoMetrics
 
-_METRICS = ("auroc", "average_precision", "fpr95")
+_METRICS = ("auroc", "average_precision", "fpr95", "aurc", "prediction_rejection")
 _CALIBRATION = ("brier", "log_loss")
 
 

@@ -18,6 +18,7 @@ from .intervals import (
     require_both,
     with_ones,
 )
+from .selective import selective_metrics
 
 _FEW = 20
 """Groups below which a reader is warned."""
@@ -37,6 +38,10 @@ class DetectionMetrics:
         auroc: the chance that a hallucinated sample scores higher than another, ties half.
         average_precision: the precision at each hallucinated sample's score, averaged.
         fpr95: false positive rate at the highest threshold that finds 95 % of the hallucinated.
+        aurc: the share hallucinated among the samples accepted, averaged over all coverages; lower
+            is better.
+        prediction_rejection: how much of that which rejecting samples can gain the scores gain, 0
+            by chance, 1 at most.
         calibration: what the scores are worth as probabilities; None where there are none.
         n_positive: hallucinated samples.
         n_negative: samples that are not.
@@ -46,6 +51,8 @@ class DetectionMetrics:
     auroc: Estimate
     average_precision: Estimate
     fpr95: Estimate
+    aurc: Estimate
+    prediction_rejection: Estimate
     calibration: Calibration | None
     n_positive: int
     n_negative: int
@@ -97,6 +104,8 @@ def detection_metrics(
         ),
         average_precision=bootstrap(found["average_precision"], degrees, bias_corrected=True),
         fpr95=bootstrap(found["fpr95"], degrees if has_bounds else 0),
+        aurc=bootstrap(found["aurc"], degrees),
+        prediction_rejection=bootstrap(found["prediction_rejection"], degrees, bias_corrected=True),
         calibration=None if probabilities is None else calibration(probabilities, labels, groups),
         n_positive=int((labels == 1).sum()),
         n_negative=int((labels == 0).sum()),
@@ -123,7 +132,8 @@ def _notes(n_groups: int, n: int, of_positive: int) -> tuple[str, ...]:
 def weighted_metrics(
     scores: NDArray[np.floating], labels: NDArray[np.integer], draws: Resamples
 ) -> dict[str, NDArray[np.float64]]:
-    """AUROC, average precision and FPR at 95 % TPR, and each again in every resample: (1 + R,).
+    """AUROC, average precision, FPR at 95 % TPR, AURC and the prediction-rejection ratio, and each
+    again in every resample: (1 + R,).
 
     Raises:
         LabelError: lengths disagree, or one class is missing.
@@ -161,4 +171,5 @@ def _curve_metrics(
         "auroc": higher.sum(axis=1),
         "average_precision": (risen * precision).sum(axis=1),
         "fpr95": np.take_along_axis(fpr, reached[:, None], axis=1)[:, 0],
+        **selective_metrics(true, false),
     }

@@ -161,7 +161,7 @@ def _training_pictures(metrics: Sequence[Mapping[str, float]]) -> list[Picture]:
 
 
 def _detection_pictures(evaluation: DetectionEvaluation) -> list[Picture]:
-    from .plots import histogram, precision_recall, reliability, roc
+    from .plots import histogram, precision_recall, reliability, roc, selective
 
     known = evaluation.labels >= 0
     labels = evaluation.labels[known]
@@ -193,6 +193,16 @@ def _detection_pictures(evaluation: DetectionEvaluation) -> list[Picture]:
             caption="How many alarms are right over how many hallucinated samples are found; the "
             "colours are those of the ROC curves.",
             svg=precision_recall(scores, labels, baselines),
+        ),
+        Picture(
+            name="risk_coverage",
+            caption="The share hallucinated among the accepted samples, those of the lowest "
+            "scores, by how many are accepted. The thin lines accept at random and by the labels.",
+            svg=selective(
+                {n: s for n, s in scores.items() if n in (evaluation.choice.name, best)},
+                labels,
+                baselines,
+            ),
         ),
         *(
             [

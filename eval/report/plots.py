@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from ..detection.calibration import ReliabilityBin
+from ..detection.selective import risk_coverage
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -131,6 +132,21 @@ def reliability(bins: Mapping[str, Sequence[ReliabilityBin]], baselines: Sequenc
         axes.set_ylabel("share that is hallucinated")
         axes.legend(loc="upper left")
         return svg(fig, "reliability")
+
+
+def selective(scores: Mapping[str, Array], labels: NDArray, baselines: Sequence[str]) -> str:
+    """Risk over coverage, as `roc`; the thin lines are accepting at random, and by the labels."""
+    with matplotlib.rc_context(_STYLE):
+        fig, axes = _figure(square=True)
+        thin: Any = {"color": _INK, "linewidth": 0.6, "alpha": 0.4}
+        for name, style in _line_styles(scores, baselines).items():
+            axes.plot(*risk_coverage(scores[name], labels), label=name, **style)
+        axes.plot(*risk_coverage(labels.astype(np.float64), labels), **thin)
+        axes.axhline(float(np.mean(labels == 1)), **thin)
+        axes.set_xlabel("coverage: share of samples accepted")
+        axes.set_ylabel("risk: share of these that is hallucinated")
+        axes.legend(loc="upper left")
+        return svg(fig, "risk_coverage")
 
 
 def histogram(scores: Array, labels: NDArray, name: str) -> str:

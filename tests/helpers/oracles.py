@@ -126,3 +126,17 @@ def holm_by_steps(p: list[float]) -> list[float]:
     ranked = sorted(p)
     products = [min(1.0, (len(p) - i) * value) for i, value in enumerate(ranked)]
     return [max(products[: ranked.index(value) + 1]) for value in p]
+
+
+def selective_by_loops(scores: list[float], labels: list[int]) -> tuple[float, float]:
+    """AURC and the prediction-rejection ratio of scores without ties, sample by sample."""
+    n = len(labels)
+
+    def area(order: list[int]) -> float:
+        risks = [sum(labels[i] for i in order[:k]) / k for k in range(1, n + 1)]
+        return sum(risks) / n
+
+    aurc = area(sorted(range(n), key=lambda i: scores[i]))
+    best = area(sorted(range(n), key=lambda i: labels[i]))
+    risk = sum(labels) / n
+    return aurc, (risk - aurc) / (risk - best)

@@ -287,6 +287,8 @@ def test_files_hold_the_metrics_and_a_row_per_sample(source_of, encoder, tmp_pat
         estimates = {
             "average_precision": metrics.average_precision,
             "fpr95": metrics.fpr95,
+            "aurc": metrics.aurc,
+            "prediction_rejection": metrics.prediction_rejection,
             "brier": metrics.calibration.brier,
             "log_loss": metrics.calibration.log_loss,
         }

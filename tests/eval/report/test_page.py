@@ -46,6 +46,7 @@ def test_the_report_is_one_self_contained_page(tmp_path, evaluation):
         "val_loss",
         "intra_inter_margin",
         "roc",
+        "risk_coverage",
         "reliability",
         "histogram_knn",
     ):
