@@ -6,8 +6,9 @@ from pathlib import Path
 
 import tyro
 
-from ..contracts import ConfigError
-from ..eval import DetectionEvaluation, evaluation_json, write_evaluation
+from ..contracts import CheckpointError, ConfigError
+from ..contracts.settings import Count, checked
+from ..eval import DetectionEvaluation, Reference, evaluation_json, write_evaluation
 from ..train import RunFolder
 from .console import print_json, say
 from .failures import Failures
@@ -139,5 +140,14 @@ def _as_before(run: RunFolder) -> DetectionSettings:
     """The settings of the evaluation in the run's folder; the defaults where it has none."""
     if not run.evaluation.is_file():
         return DetectionSettings()
-    data = json.loads(run.evaluation.read_text())["data"]
-    return DetectionSettings(reference=data["reference"], k=data["k"])
+    try:
+        data = json.loads(run.evaluation.read_text())["data"]
+        return DetectionSettings(
+            reference=checked(Reference, reference=data["reference"]),
+            k=checked(Count, k=data["k"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{run.evaluation} is damaged ({type(error).__name__}: {error}); kview evaluate "
+            f"{run.path} writes it anew"
+        ) from error

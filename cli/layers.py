@@ -1,12 +1,13 @@
 """Which layers a run draws its views from; chosen once, and kept in its config.json."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Literal, Self
 
 import numpy as np
 
 from ..contracts import CheckpointError, ConfigError, LabelError
+from ..contracts.settings import settings, settings_from
 from ..data import ActivationParser
 from ..train import select_layers
 from .run_data import every_layer, groups_of
@@ -16,7 +17,7 @@ _ROWS = 1000
 """Labelled train rows that layers are selected on; more would cost more than they would change."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class ViewLayers:
     """The layers that views are drawn from.
 
@@ -49,9 +50,8 @@ class ViewLayers:
             CheckpointError: it names none.
         """
         try:
-            kept = dict(config["layers"])
-            return cls(**{**kept, "ids": tuple(kept["ids"])})
-        except (KeyError, TypeError, ValueError) as error:
+            return settings_from(cls, config["layers"])
+        except (KeyError, ConfigError) as error:
             raise CheckpointError(
                 "the run's config.json does not say which layers it draws views from (`layers`): "
                 "an older kview wrote it, or it is damaged; train the run again"

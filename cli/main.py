@@ -17,9 +17,11 @@ from rich.logging import RichHandler
 from ..contracts import ConfigError, KViewError
 from ..train import RunFolder
 from ..train.loss.gather import is_distributed
+from .advice import is_out_of_memory, out_of_memory
 from .console import err, is_first
 from .demo import Demo, run_demo
 from .evaluate import Evaluate, Report, run_evaluate, run_report
+from .failures import sentence
 from .settings import RunSettings
 from .stores import (
     Capture,
@@ -47,7 +49,7 @@ _RUN = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command that the arguments name; exits 1 with one sentence where it cannot."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if arguments == ["--version"]:
         print(f"kview {version('kview')}")
         return
@@ -57,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         handlers=[RichHandler(console=err, show_time=False, show_path=False, show_level=False)],
     )
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    command = None
     try:
         command = tyro.cli(
             _commands(_settings_in(arguments)),
@@ -73,7 +76,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on
         sys.exit(141)
     except (KViewError, OSError) as error:
-        fail("; ".join([str(error), *getattr(error, "__notes__", [])]))
+        fail(sentence(error))
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        fail(out_of_memory(command, error))
     except KeyboardInterrupt:
         fail("interrupted", code=130)
 

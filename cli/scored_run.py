@@ -12,6 +12,7 @@ from ..data import ActivationDataset, ActivationParser
 from ..eval import DetectionEvaluation, Reference, evaluate_detection, write_report
 from ..train import RunFolder, load_encoder
 from .console import note
+from .device import usable
 from .layers import ViewLayers
 from .run_data import dataset, every_layer, groups_of, open_data
 from .settings import RunSettings
@@ -70,6 +71,7 @@ def detect(
         CheckpointError: the folder holds no finished run.
     """
     how = how or DetectionSettings()
+    device = usable(how.device)
     config = folder.read_config()
     settings = RunSettings.from_dict(config)
     encoder = load_encoder(folder.encoder)
@@ -94,7 +96,7 @@ def detect(
         val=val,
         test=test,
         batch_size=how.batch_size,
-        device=how.device,
+        device=device,
         train_groups=groups_of(own, "train"),
         groups=None if groups is None else [groups[row] for row in rows],
         reference=how.reference,
@@ -137,7 +139,8 @@ def require_same_rows(
     Raises:
         ConfigError: the rows or labels are not those that the run was trained on.
     """
-    known = config.get("fingerprint", {}).get("train")
+    prints = config.get("fingerprint")
+    known = prints.get("train") if isinstance(prints, Mapping) else None
     if known != train.fingerprint:
         raise ConfigError(
             f"the data of {folder.path} is not what it was trained on: rows, labels or lengths "

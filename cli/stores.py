@@ -17,6 +17,7 @@ from ..data import (
     verify_store,
 )
 from .console import note, print_json, print_table, progress_bar, say
+from .device import usable
 
 _BAR = 40  # columns of the longest bar of the histogram
 
@@ -164,7 +165,7 @@ def run_capture(command: Capture) -> None:
             max_tokens=command.max_tokens,
             batch_tokens=command.batch_tokens,
             kind=command.kind,
-            device=command.device,
+            device=None if command.device is None else usable(command.device),
             dtype=command.dtype,
             progress=show_progress,
         )

@@ -1,7 +1,6 @@
 """`kview train`: a store in, a run folder out; its flags are `settings` and the trainer config."""
 
 import dataclasses
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import torch
 import tyro
 from torch import nn
 
-from ..contracts import ConfigError
+from ..contracts import CheckpointError, ConfigError
 from ..contracts.settings import Count, checked
 from ..data import ActivationDataset
 from ..train import (
@@ -115,7 +114,7 @@ def train(settings: RunSettings, folder: RunFolder, *, resume: bool = False) -> 
         ConfigError: the settings do not go together, or the folder holds a run already.
     """
     config = settings.trainer_config()
-    if folder.last.exists() and not resume:
+    if folder.is_taken and not resume:
         raise _taken(folder)
     parser = open_data(settings)
     settings = settings.grouped(parser.grouped_by)
@@ -149,15 +148,24 @@ def train(settings: RunSettings, folder: RunFolder, *, resume: bool = False) -> 
 
 
 def speed(folder: RunFolder) -> str:
-    """How fast the run's epochs were, and what share of the time they waited for data."""
-    epochs = [json.loads(line) for line in folder.timings.read_text().splitlines()]
-    seconds = sum(epoch["seconds"] for epoch in epochs)
-    waiting = sum(epoch["seconds_waiting_for_data"] for epoch in epochs)
-    samples = sum(epoch["seconds"] * epoch["samples_per_second"] for epoch in epochs)
-    return (
-        f"{samples / seconds:.0f} samples/s over {seconds:.1f} s; "
-        f"{waiting / seconds:.0%} of it waiting for data, the rest computing"
-    )
+    """How fast the run's epochs were, and what share of the time they waited for data.
+
+    Raises:
+        CheckpointError: timings.jsonl is damaged.
+    """
+    try:
+        epochs = folder.read_timings()
+        seconds = sum(epoch["seconds"] for epoch in epochs)
+        waiting = sum(epoch["seconds_waiting_for_data"] for epoch in epochs)
+        samples = sum(epoch["seconds"] * epoch["samples_per_second"] for epoch in epochs)
+        return (
+            f"{samples / seconds:.0f} samples/s over {seconds:.1f} s; "
+            f"{waiting / seconds:.0%} of it waiting for data, the rest computing"
+        )
+    except (KeyError, TypeError, ZeroDivisionError) as error:
+        raise CheckpointError(
+            f"the run is trained, but {folder.timings} is damaged ({type(error).__name__}: {error})"
+        ) from error
 
 
 def build_encoder(settings: EncoderSettings, source: ActivationDataset) -> nn.Module:

@@ -105,6 +105,22 @@ def test_a_detector_that_fails_is_named_and_the_others_are_written(
     assert (run / "report.html").is_file()
 
 
+def test_more_views_than_layers_can_be_evaluated_as_they_are_trained(store, tmp_path):
+    run = tmp_path / "run"
+    train(store, run, "--num-views", "8", "--view-sampling-with-replacement")
+    main(["evaluate", str(run)])
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    assert evaluation["data"]["view_layers"] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("damage", ["{", "[]", "{}", '{"data": {"k": "x", "reference": 3}}'])
+def test_a_damaged_evaluation_is_one_sentence(damage, store, tmp_path, capsys):
+    run = tmp_path / "run"
+    train(store, run)
+    (run / "evaluation.json").write_text(damage)
+    assert "evaluation.json is damaged" in error_of(capsys, "report", str(run)).splitlines()[-1]
+
+
 @pytest.mark.skipif(
     not ARCHIVE.is_file(), reason="the real activations are not beside the checkout"
 )

@@ -5,8 +5,11 @@ import sys
 from importlib.metadata import version
 
 import pytest
+import torch
 
-from helpers.commands import error_of, train
+from helpers.commands import change, error_of, train
+from kview.cli.main import _RUN, main
+from kview.cli.train import Train
 
 
 def test_errors_say_the_way_out(store, tmp_path, capsys):
@@ -56,6 +59,66 @@ def test_errors_of_the_system_are_one_sentence(store, tmp_path, capsys):
     assert "Traceback" not in error
     flags = ["--out", str(tmp_path / "run"), "--accelerator", "abacus"]
     assert "accelerator='abacus'" in error_of(capsys, "train", str(store), *flags)
+
+
+def test_alone_it_prints_its_help(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    assert ended.value.code == 0
+    assert "evaluate" in capsys.readouterr().out
+
+
+def test_a_device_that_is_not_there_is_one_sentence(store, tmp_path, capsys):
+    train(store, tmp_path / "run")
+    for name in ("xpu", "abacus"):
+        error = error_of(capsys, "evaluate", str(tmp_path / "run"), "--device", name)
+        assert f"device='{name}' does not work here" in error.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("raised", "caught"),
+    [
+        (MemoryError(), True),
+        (torch.OutOfMemoryError("CUDA out of memory."), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), True),
+        (RuntimeError("something else"), False),
+    ],
+)
+def test_out_of_memory_names_the_setting_to_lower(raised, caught, capsys, monkeypatch):
+    def run(_):
+        raise raised
+
+    monkeypatch.setitem(_RUN, Train, run)
+    if caught:
+        error = error_of(capsys, "train", "x", "--out", "y")
+        assert error.startswith("kview: out of memory")
+        assert "lower --batch-size" in error
+    else:
+        with pytest.raises(RuntimeError, match="something else"):
+            main(["train", "x", "--out", "y"])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"store": 5},
+        {"data": 3},
+        {"layers": 3},
+        {"layers": {"ids": ["a", "b"]}},
+        {"layers": {"ids": 3}},
+        {"fingerprint": 3},
+        {"fingerprint": []},
+        {"seeds": "many"},
+        {"seeds": [-1]},
+    ],
+)
+def test_values_of_a_wrong_type_in_a_runs_config_are_one_sentence(wrong, store, tmp_path, capsys):
+    run = tmp_path / "run"
+    train(store, run)
+    capsys.readouterr()
+    change(run / "config.json", **wrong)
+    error = error_of(capsys, "evaluate", str(run))
+    assert error.count("\n") == 1
 
 
 def test_version_and_module():

@@ -34,6 +34,7 @@ def test_resume_needs_nothing_but_the_run(store, tmp_path):
     before = (run / "metrics.jsonl").read_bytes()
     shutil.rmtree(run / "checkpoints")
     (run / "checkpoints").mkdir()  # stopped before its first checkpoint
+    (run / "encoder.safetensors").unlink()
     main(["train", "--resume", str(run)])
     assert (run / "metrics.jsonl").read_bytes() == before
     main(["train", "--resume", str(run)])  # done already: nothing to do
@@ -88,3 +89,22 @@ def test_two_processes_train_like_one(store, tmp_path):
 
 def numbers(line: dict[str, float | None]) -> dict[str, float]:
     return {name: value for name, value in line.items() if value is not None}
+
+
+def test_a_finished_run_without_its_checkpoint_is_not_trained_again(store, tmp_path, capsys):
+    run = tmp_path / "run"
+    train(store, run)
+    (run / "checkpoints" / "last.ckpt").unlink()
+    weights = (run / "encoder.safetensors").read_bytes()
+    message = error_of(capsys, "train", "--resume", str(run))
+    assert "holds a finished run without checkpoints/last.ckpt" in message
+    assert "holds a run already" in error_of(capsys, "train", str(store), "--out", str(run))
+    assert (run / "encoder.safetensors").read_bytes() == weights
+
+
+@pytest.mark.parametrize("damage", ["{", "[]", "{}"])
+def test_damaged_timings_are_one_sentence(damage, store, tmp_path, capsys):
+    run = tmp_path / "run"
+    train(store, run)
+    (run / "timings.jsonl").write_text(damage + "\n")
+    assert "timings.jsonl" in error_of(capsys, "train", "--resume", str(run)).splitlines()[-1]

@@ -57,23 +57,26 @@ class RunFolder:
             raise CheckpointError(f"{self.config} is damaged: it holds no JSON object")
         return config
 
+    @property
+    def is_taken(self) -> bool:
+        """Whether the folder holds a run, finished or under way, that a new one would overwrite."""
+        return self.last.exists() or self.encoder.exists()
+
     def read_metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl.
 
         Raises:
             CheckpointError: a line is damaged.
         """
-        if not self.metrics.is_file():
-            return []
-        lines: list[dict[str, Any]] = []
-        for number, line in enumerate(self.metrics.read_text().splitlines(), start=1):
-            try:
-                lines.append(json.loads(line))
-            except ValueError as error:
-                raise CheckpointError(
-                    f"{self.metrics} line {number} is damaged: {error}"
-                ) from error
-        return lines
+        return _read_lines(self.metrics)
+
+    def read_timings(self) -> list[dict[str, Any]]:
+        """The lines of timings.jsonl.
+
+        Raises:
+            CheckpointError: a line is damaged.
+        """
+        return _read_lines(self.timings)
 
     def snapshot(self, epoch: int) -> Path:
         """Where the snapshot after an epoch lies."""
@@ -107,3 +110,19 @@ def cut_to(path: Path, size: int) -> None:
         )
     if have > size:
         os.truncate(path, size)
+
+
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    """The JSON objects of a file, one a line; none where there is no file."""
+    if not path.is_file():
+        return []
+    lines: list[dict[str, Any]] = []
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        try:
+            values = json.loads(line)
+            if not isinstance(values, dict):
+                raise ValueError(f"{values!r} is no JSON object")
+        except ValueError as error:
+            raise CheckpointError(f"{path} line {number} is damaged: {error}") from error
+        lines.append(values)
+    return lines

@@ -98,7 +98,7 @@ class Recorder:
             if path is not None and state is not None and self.exports_best:
                 self._best = _best_beside(path, state)
             return state
-        if resume_from is None and self.folder.last.exists():
+        if resume_from is None and self.folder.is_taken:
             raise ConfigError(
                 f"{self.folder.path} holds a run already; resume it (resume_from, "
                 "kview train --resume) or choose another folder"
@@ -212,6 +212,12 @@ def _checkpoint_in(path: Path) -> Path | None:
     if not path.is_dir():
         return path
     run = RunFolder(path)
+    if not run.last.is_file() and run.encoder.is_file():
+        raise CheckpointError(
+            f"{path} holds a finished run without {run.last.relative_to(path)}: it can be "
+            "evaluated, and nothing is left to go on from; to train anew, delete "
+            f"{run.encoder.name}"
+        )
     if not run.last.is_file() and run.checkpoints.is_dir():
         return None
     return run.last
