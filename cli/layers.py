@@ -58,6 +58,22 @@ class ViewLayers:
             ) from error
 
 
+def kept_layers(settings: RunSettings, config: Mapping[str, Any]) -> ViewLayers:
+    """The layers of a run that goes on.
+
+    Raises:
+        ConfigError: the settings ask for others than the run's config.json did.
+        CheckpointError: config.json names none.
+    """
+    was = RunSettings.from_dict(config).data.view_layers
+    if settings.data.view_layers != was:
+        raise ConfigError(
+            f"view_layers={settings.data.view_layers} here and {was} in the run: a resumed run "
+            "keeps its layers; leave the flag out, or train a new run"
+        )
+    return ViewLayers.of_run(config)
+
+
 def choose_layers(settings: RunSettings, parser: ActivationParser) -> ViewLayers:
     """The layers that the settings mean, on the training rows of a parser.
 
@@ -95,7 +111,9 @@ def _selected(
         return ViewLayers(ids=every, how="all", reason=f"there are no more than K={K} layers")
     train, groups = every_layer(parser, settings, "train", every), groups_of(parser, "train")
     seed = settings.data.split_seed
-    rows = np.random.default_rng(seed).permutation(np.flatnonzero(train.labels >= 0))[:_ROWS]
+    usable = train.available_rows()  # a row that lacks a layer says nothing of the others
+    usable = usable[train.labels[usable] >= 0]
+    rows = np.random.default_rng(seed).permutation(usable)[:_ROWS]
     found = select_layers(
         train.select(rows),
         count=max(K, -(-len(every) // 4)),

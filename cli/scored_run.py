@@ -95,6 +95,7 @@ def detect(
         train=train,
         val=val,
         test=test,
+        views=[read.index(layer) for layer in layers.ids],
         batch_size=how.batch_size,
         device=device,
         train_groups=groups_of(own, "train"),

@@ -20,7 +20,7 @@ from ..train import (
     train_contrastive,
 )
 from .console import is_first, note, say
-from .layers import ViewLayers, choose_layers
+from .layers import choose_layers, kept_layers
 from .run_data import absolute, dataset, open_data
 from .seeds import run_of, seeds_of, write_seeds
 from .settings import DataSettings, EncoderSettings, RunSettings
@@ -119,7 +119,7 @@ def train(settings: RunSettings, folder: RunFolder, *, resume: bool = False) -> 
     parser = open_data(settings)
     settings = settings.grouped(parser.grouped_by)
     layers = (
-        ViewLayers.of_run(folder.read_config())
+        kept_layers(settings, folder.read_config())
         if resume and folder.config.exists()
         else choose_layers(settings, parser)
     )

@@ -49,7 +49,8 @@ class ViewEncoder:
         self.encoder = encoder
         self.keywords = encoder_keywords(encoder)
         self._call = encoder if module is None else module
-        self._layer_map = _layer_map(getattr(encoder, "layer_ids", None), layer_ids)
+        self.layer_ids = None if layer_ids is None else tuple(layer_ids)
+        self._layer_map()  # refuses layers that the encoder does not know
 
     def around(self, encoder: Encoder) -> "ViewEncoder":
         """The same, of a copy of the encoder: one on another device, or with other weights."""
@@ -68,12 +69,13 @@ class ViewEncoder:
 
     @boundary
     def flat(self, views: FlatViews) -> Float[Tensor, "M D"]:
-        """Encodes flattened views, cast to the encoder's dtype: (M, D).
+        """Encodes flattened views, cast to the encoder's dtype unless it `casts_input`: (M, D).
 
         Raises:
             ContractError: the encoder gave something else.
         """
-        x = views.x.to(_dtype(self.encoder))
+        raw = getattr(self.encoder, "casts_input", False)
+        x = views.x if raw else views.x.to(_dtype(self.encoder))
         arguments: dict[str, Tensor | None] = {}
         if "layer_idx" in self.keywords:
             arguments["layer_idx"] = self._layers(views.layer_idx)
@@ -81,10 +83,31 @@ class ViewEncoder:
             arguments["token_mask"] = views.token_mask
         return self._call(x, **arguments)
 
+    def of(self, layer_ids: Sequence[int] | None) -> "ViewEncoder":
+        """Itself where it knows which layers its data has, and else for data with these."""
+        if self.layer_ids is not None:
+            return self
+        return ViewEncoder(self.encoder, layer_ids=layer_ids, module=self._call)
+
     def _layers(self, layer_idx: Tensor | None) -> Tensor | None:
-        if layer_idx is None or self._layer_map is None:
-            return layer_idx
-        return self._layer_map.to(layer_idx.device)[layer_idx]
+        places = None if layer_idx is None else self._layer_map()
+        return layer_idx if places is None else places.to(layer_idx.device)[layer_idx]
+
+    def _layer_map(self) -> Tensor | None:
+        """The encoder's position of each of the data's layers; None where they are the same.
+
+        It is asked for at each call: calibration may change the encoder's layers.
+        """
+        own, given = getattr(self.encoder, "layer_ids", None), self.layer_ids
+        if own is None or given is None or tuple(own) == given:
+            return None
+        missing = [i for i in given if i not in own]
+        if missing:
+            raise ConfigError(
+                f"the data has layers {missing} that the encoder was not made for (it knows "
+                f"{list(own)}); choose relevant_layers among those"
+            )
+        return torch.tensor([tuple(own).index(i) for i in given])
 
 
 def encoder_keywords(encoder: Encoder) -> frozenset[str]:
@@ -112,18 +135,6 @@ def _dtype(encoder: Encoder) -> torch.dtype:
             if parameter.is_floating_point():
                 return parameter.dtype
     return torch.float32
-
-
-def _layer_map(own: Sequence[int] | None, given: Sequence[int] | None) -> Tensor | None:
-    if own is None or given is None or tuple(own) == tuple(given):
-        return None
-    missing = [i for i in given if i not in own]
-    if missing:
-        raise ConfigError(
-            f"the data has layers {missing} that the encoder was not made for (it knows "
-            f"{list(own)}); choose relevant_layers among those"
-        )
-    return torch.tensor([tuple(own).index(i) for i in given])
 
 
 @contextmanager

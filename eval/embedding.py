@@ -40,9 +40,9 @@ def evenly_spaced(num_layers: int, k: int) -> tuple[int, ...]:
 
 
 def view_encoder(encoder: Encoder | ViewEncoder, layer_ids: Sequence[int] | None) -> ViewEncoder:
-    """The encoder itself where it is a `ViewEncoder`, and else one of data with these layer ids."""
+    """How to call an encoder on data with these layer ids; a `ViewEncoder` may know its own."""
     if isinstance(encoder, ViewEncoder):
-        return encoder
+        return encoder.of(layer_ids)
     return ViewEncoder(encoder, layer_ids=layer_ids)
 
 
@@ -107,22 +107,20 @@ def embed_layers(
         ContractError: the source's batches are not its rows in order, or there are none.
         ConfigError: a layer is no view of the source, or the encoder does not know it.
     """
-    every, places = torch.arange(len(source.layer_ids)), torch.tensor(views)
-    _require_every_layer(source, source.num_views == len(every))
+    places = torch.tensor(views)
     encode = view_encoder_at(encoder, source, views)
-    shown_as = places if isinstance(encoder, ViewEncoder) else torch.arange(len(places))
+    # one that knows which layers its data has is asked by the data's positions
+    shown_as = places if encode is encoder else torch.arange(len(places))
 
     def read(batch: KViewBatch, device: torch.device) -> KViewBatch:
+        order = _layer_order(batch, source)
         means, where = token_means(batch), places.expand(len(batch), -1)  # (B, L, H), (B, K)
-        indices = batch.view_indices
-        if indices is not None:
-            shown, order = indices.sort(dim=1)  # (B, L)
-            _require_every_layer(source, bool((shown == every).all()))
+        if order is not None:
             means, where = means.take_along_dim(order.unsqueeze(-1), 1), order[:, places]
         rows = torch.arange(len(batch)).unsqueeze(1)
         viewed = batch.replace(
             views_activations=batch.views_activations[rows, where],
-            view_indices=None if indices is None else shown_as.repeat(len(batch), 1),
+            view_indices=None if order is None else shown_as.repeat(len(batch), 1),
         ).to(device)
         see(batch, viewed, means)
         return viewed
@@ -148,6 +146,39 @@ def at_views(embeddings: EmbeddingBatch, views: Sequence[int]) -> EmbeddingBatch
         hashkey=embeddings.hashkey,
         halu=embeddings.halu,
     )
+
+
+def layer_means(source: KViewSource, *, batch_size: int = 8) -> Float[Tensor, "N L H"]:
+    """Every layer's activations of every row, averaged over real tokens, in the layers' order.
+
+    Args:
+        source: shows every layer as a view, in any order.
+        batch_size: rows read at once, with all of their layers.
+
+    Returns:
+        (N, L, H) float32, on the CPU.
+
+    Raises:
+        ConfigError: a layer is no view of the source.
+        ContractError: activations are not finite.
+    """
+    means = []
+    for batch in source.batches(epoch=0, batch_size=batch_size, shuffle=False):
+        of_batch, order = token_means(batch), _layer_order(batch, source)
+        if order is not None:
+            of_batch = of_batch.take_along_dim(order.unsqueeze(-1), 1)
+        finite = of_batch.flatten(1).isfinite().all(1).tolist()
+        if not all(finite):
+            bad = [key for key, ok in zip(batch.hashkey, finite, strict=True) if not ok]
+            raise ContractError.of(
+                type(source).__name__,
+                "views_activations",
+                "not finite",
+                "finite activations (look at the store with kview verify)",
+                f"NaN or infinity in samples {bad[:5]}",
+            )
+        means.append(of_batch)
+    return torch.cat(means)
 
 
 @boundary
@@ -201,9 +232,15 @@ def _encoded(
     return z_views, halu
 
 
-def _require_every_layer(source: KViewSource, shown: bool) -> None:
-    if not shown:
+def _layer_order(batch: KViewBatch, source: KViewSource) -> Tensor | None:
+    """Which view of each sample is of which layer, (B, L); None where they come in order."""
+    layers = torch.arange(len(source.layer_ids))
+    shown = order = None
+    if batch.view_indices is not None:
+        shown, order = batch.view_indices.cpu().sort(dim=1)  # (B, L)
+    if batch.num_views != len(layers) or (shown is not None and bool((shown != layers).any())):
         raise ConfigError(
             f"the source shows {source.num_views} views of {len(source.layer_ids)} layers, and not "
             "every layer once; give one that does, as dataset.with_views(range(L))"
         )
+    return order

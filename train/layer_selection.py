@@ -7,13 +7,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..contracts import KViewSource
+from ..contracts import ConfigError, KViewSource
 from ..contracts.settings import Count, checked
-from ..eval.detection.folds import Folds, folds
-from ..eval.embedding import token_means
-
-_BATCH = 8
-"""Rows read at once: every layer of them is in memory."""
+from ..eval.detection.folds import Folds, folds, require_group_per_row
+from ..eval.embedding import layer_means
 
 _RIDGE = 0.1
 """The penalty, as a share of the mean squared length of a standardised row."""
@@ -42,22 +39,27 @@ def select_layers(
     rows, give a thousand.
 
     Args:
-        train: the training rows, every layer a view, in the layers' order.
+        train: the training rows, every layer a view, in any order.
         count: layers to keep.
         groups: the rows' groups, which folds keep whole; None where each row is its own.
         seed: of the folds.
 
     Raises:
-        LabelError: there are fewer than two labelled rows, or groups of them, of a class.
+        LabelError: there are fewer than two labelled rows, or groups of them, of a class; or not a
+            group for each row.
+        ConfigError: a layer is no view of the source, or there are fewer than `count`.
+        ContractError: activations are not finite.
     """
     from sklearn.metrics import roc_auc_score
 
-    checked(Count, count=count)
+    if checked(Count, count=count) > len(train.layer_ids):
+        raise ConfigError(f"count={count} exceeds the {len(train.layer_ids)} layers of the source")
+    require_group_per_row(groups, len(train))
     labels = np.asarray(train.labels)
     known = labels >= 0
     y = labels[known].astype(np.int64)
     parts = folds(y, seed, None if groups is None else np.asarray(groups, object)[known])
-    x = _layer_means(train)[torch.from_numpy(known)]  # (n, L, H)
+    x = layer_means(train)[torch.from_numpy(known)]  # (n, L, H)
     auroc = {}
     for place, layer in enumerate(train.layer_ids):
         scores = _held_out_predictions(x[:, place], y, parts)
@@ -65,12 +67,6 @@ def select_layers(
         auroc[layer] = float(np.mean(each))
     best = sorted(auroc, key=lambda layer: (-auroc[layer], layer))[:count]
     return LayerSelection(layers=tuple(sorted(best)), auroc=auroc)
-
-
-def _layer_means(train: KViewSource) -> torch.Tensor:
-    """Each layer's mean over tokens, (N, L, H) float32."""
-    batches = train.batches(epoch=0, batch_size=_BATCH, shuffle=False)
-    return torch.cat([token_means(batch) for batch in batches])
 
 
 def _held_out_predictions(

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ...contracts import Detector, Encoder, KViewSource, ViewEncoder
+from ...contracts import ConfigError, Detector, Encoder, KViewSource, ViewEncoder
 from ...contracts.settings import Count, NotNegativeInt, checked
 from .baselines.by_layer import by_layer
 from .baselines.fit import fit_baselines
@@ -20,6 +20,7 @@ from .choice import choose
 from .comparison import LabelledRows
 from .detectors import CosineDetector, KNNDetector
 from .fitted import Embedded, fitted_scores
+from .folds import require_group_per_row
 from .foreign import guarded, require_names
 from .held_out import HeldOut, labelled_scores
 from .layer_map import knn_by_layer, layer_map
@@ -105,6 +106,9 @@ def evaluate_detection(
     known = encoder.encoder if isinstance(encoder, ViewEncoder) else encoder
     positions = view_positions(views, layers, getattr(known, "layer_ids", None))
     checked(NotNegativeInt, n_resamples=n_resamples)
+    checked(Reference, reference=reference)
+    require_group_per_row(train_groups, len(train))
+    require_group_per_row(groups, len(test))
     at_once = max(1, checked(Count, batch_size=batch_size) * len(positions) // len(layers))
     fresh = untrained(encoder, seed)
     other = None if isinstance(fresh, NoMetrics) else fresh
@@ -153,6 +157,8 @@ def evaluate_detection(
             k=neighbours,
         )
     )
+    if both := sorted(set(detected.found) & set(baselines.found)):
+        raise ConfigError(f"detectors {both} have the names of baselines; give them others")
     choice = choose(detected.on_val or dict.fromkeys(detected.found), "knn")
     best = choose(baselines.on_val, "probe") if baselines.on_val else None
     differences = judge.rows.differences(
@@ -256,10 +262,7 @@ def _layer_table(
     """What each layer detects; kNN at the layers that were embedded, by position, alone."""
     unseen = NoMetrics(reason="no view is drawn from this layer")
     n = len(labelled)
-    if isinstance(probes, NoMetrics):
-        best, each = None, [None] * len(layers)
-    else:
-        best, each = best_layer(probes), probes
+    best = None if isinstance(probes, NoMetrics) else best_layer(probes)
     return tuple(
         ScoredLayer(
             layer=layer,
@@ -270,5 +273,5 @@ def _layer_table(
             probe_cv_auroc=None if isinstance(probes, NoMetrics) else probes[i].cv_auroc,
             chosen=best is not None and best.layer == layer,
         )
-        for i, (layer, probe) in enumerate(zip(layers, each, strict=True))
+        for i, layer in enumerate(layers)
     )

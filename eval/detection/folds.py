@@ -49,6 +49,16 @@ def folds(labels: NDArray, seed: int, groups: Sequence[str] | NDArray | None = N
     return parts
 
 
+def require_group_per_row(groups: Sequence[str] | NDArray | None, rows: int) -> None:
+    """Refuses groups that are not one for each row.
+
+    Raises:
+        LabelError: there are more or fewer.
+    """
+    if groups is not None and len(groups) != rows:
+        raise LabelError(f"{len(groups)} groups for {rows} rows; give one group for each row")
+
+
 def require_classes(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
     """Where training rows are labelled, (N,).
 

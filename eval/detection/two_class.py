@@ -15,6 +15,9 @@ from ...contracts.settings import Count, Positive, checked
 from ..unit_vectors import sample_vectors
 from .neighbours import nearest
 
+_ROUNDING = 1e-7
+"""Deviations of a unit vector's dimension that are float32's rounding, not the data's."""
+
 
 class TwoClassKNNDetector:
     """How much nearer a sample lies to hallucinated samples than to sound ones.
@@ -112,9 +115,10 @@ class LogisticDetector:
 
         labels, vectors = labels_of(reference), sample_vectors(reference.z_views)
         mean, scale = vectors.mean(dim=0), vectors.std(dim=0, correction=0)
-        if not bool((scale > 0).any()):
+        constant = scale <= _ROUNDING
+        if bool(constant.all()):
             raise ConfigError(f"all {len(vectors)} reference samples have the same embedding")
-        scale[scale == 0] = 1
+        scale[constant] = torch.inf  # it says nothing
         x = ((vectors - mean) / scale).cpu().numpy()
         model = LogisticRegression(C=self.strength, max_iter=2000).fit(x, labels.cpu().numpy())
         weights = torch.from_numpy(model.coef_[0]).to(vectors) / scale

@@ -41,7 +41,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HardSample:
-    """A labelled sample that the first detector ranks wrongly.
+    """A labelled sample that the chosen detector ranks wrongly.
 
     Attributes:
         hashkey: the sample's id.

@@ -78,12 +78,22 @@ def test_a_resumed_run_keeps_its_layers_without_choosing_again(deep, tmp_path, m
     assert layers_of(run) == kept
 
 
+def test_a_resumed_run_takes_no_other_layers(deep, tmp_path, capsys):
+    run = tmp_path / "run"
+    train(deep, run, "--num-views", "3")
+    before = (run / "config.json").read_text()
+    message = error_of(capsys, "train", "--resume", str(run), "--view-layers", "all")
+    assert "view_layers=all here and None in the run" in message
+    assert (run / "config.json").read_text() == before
+
+
 @pytest.mark.parametrize(
     ("flags", "ids", "how", "reason"),
     [
         (["--view-layers", "all"], list(range(16)), "all", "view_layers is all"),
         (["--view-layers", "2", "9", "10"], [2, 9, 10], "given", "given by view_layers"),
         (["--no-use-labels"], list(range(16)), "all", "does not look at labels"),
+        (["--no-calibrate", "--view-layers", "2", "9", "10"], [2, 9, 10], "given", "given"),
         (["--fixed-layer", "3"], list(range(16)), "all", "a fixed_layer is a position among all"),
     ],
 )

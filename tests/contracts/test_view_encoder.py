@@ -63,3 +63,20 @@ def test_positions_of_the_data_are_mapped_to_the_encoders_by_id() -> None:
     assert z.flatten().tolist() == [2, 0]
     with pytest.raises(ConfigError, match=r"layers \[7\] that the encoder was not made for"):
         ViewEncoder(ByLayer(), layer_ids=[1, 7])
+
+
+def test_layers_that_an_encoder_learns_later_are_mapped_all_the_same():
+    class Learner(torch.nn.Module):
+        layer_ids = None
+
+        def forward(self, x, *, layer_idx):
+            return layer_idx[:, None].float().expand(-1, 2)
+
+    encoder = Learner()
+    views = ViewEncoder(encoder, layer_ids=[4, 7])
+    flat = FlatViews(x=torch.zeros(2, 1, 3), layer_idx=torch.tensor([0, 1]))
+    assert views.flat(flat)[:, 0].tolist() == [0, 1]
+    encoder.layer_ids = (7, 4)
+    assert views.flat(flat)[:, 0].tolist() == [1, 0]
+    assert views.of([7, 4]) is views
+    assert ViewEncoder(encoder).of([4, 7]).flat(flat)[:, 0].tolist() == [1, 0]

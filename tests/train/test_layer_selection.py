@@ -7,7 +7,7 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import roc_auc_score
 
 from helpers.sources import MemorySource
-from kview.contracts import ConfigError, LabelError
+from kview.contracts import ConfigError, ContractError, LabelError
 from kview.eval.detection.folds import folds
 from kview.train import layer_selection, select_layers
 
@@ -65,6 +65,21 @@ def test_unlabelled_rows_are_left_out():
     assert select_layers(source, count=1) == select_layers(without, count=1)
 
 
+def test_layers_may_be_shown_in_another_order_in_each_row():
+    source, turned = source_with_signal({1: 1.0, 5: 3.0}), source_with_signal({1: 1.0, 5: 3.0})
+    turned._views = lambda row, epoch: np.random.default_rng(row).permutation(8)
+    assert select_layers(turned, count=2) == select_layers(source, count=2)
+    with pytest.raises(ConfigError, match="4 views of 8 layers, and not every layer once"):
+        select_layers(MemorySource(num_views=4), count=2)
+
+
+def test_activations_that_are_not_finite_are_named():
+    source = source_with_signal({})
+    source.x[7, 3] = float("inf")
+    with pytest.raises(ContractError, match=r"NaN or infinity in samples \['key-0-7'\]"):
+        select_layers(source, count=2)
+
+
 def test_too_few_labels_and_a_count_below_one_are_refused():
     source = source_with_signal({})
     source.labels[:] = 0
@@ -73,3 +88,7 @@ def test_too_few_labels_and_a_count_below_one_are_refused():
         select_layers(source, count=2)
     with pytest.raises(ConfigError, match="count=0"):
         select_layers(source, count=0)
+    with pytest.raises(ConfigError, match="count=9 exceeds the 8 layers"):
+        select_layers(source, count=9)
+    with pytest.raises(LabelError, match="3 groups for 120 rows"):
+        select_layers(source, count=2, groups=["a"] * 3)

@@ -60,6 +60,9 @@ class LayerAwareProgressiveCompressor(nn.Module):
         torch.Size([6, 8])
     """
 
+    casts_input = True
+    """Standardises stored values before it casts them: huge ones keep their digits."""
+
     def __init__(
         self,
         input_dim: int,

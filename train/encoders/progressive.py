@@ -48,6 +48,9 @@ class ProgressiveCompressor(nn.Module):
         torch.Size([6, 8])
     """
 
+    casts_input = True
+    """Standardises stored values before it casts them: huge ones keep their digits."""
+
     def __init__(self, input_dim: int, embedding_dim: int = 128, *, dropout: float = 0.1) -> None:
         super().__init__()
         self.settings = CompressorSettings(

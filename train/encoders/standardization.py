@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ...contracts import ContractError, boundary, current_level
+from ...contracts import ConfigError, ContractError, boundary, current_level
 from .layer_statistics import LayerStatistics
 
 _ROUNDING = 1e-6
@@ -24,13 +24,17 @@ class LayerStandardization(nn.Module):
 
     Args:
         input_dim: H.
-        layer_ids: the model's layer ids, L of them; none until statistics are set.
+        layer_ids: the model's layer ids, L of them, for good; none to take those that statistics
+            are set of.
 
     Attributes:
         layer_ids: the layers; () where values pass as they are, or where all layers share one
             mean and one deviation.
         mean: (L, H), or (1, H) where the layers share it.
         std: likewise; 1 for a dimension that does not vary, NaN for a layer that was never seen.
+
+    Raises:
+        ConfigError: a layer is named twice.
 
     Examples:
         >>> import torch
@@ -49,7 +53,9 @@ class LayerStandardization(nn.Module):
 
     def __init__(self, input_dim: int, layer_ids: Sequence[int] = ()) -> None:
         super().__init__()
-        self.layer_ids = tuple(layer_ids)
+        self.layer_ids = self.made_for = tuple(layer_ids)
+        if len(set(self.layer_ids)) < len(self.layer_ids):
+            raise ConfigError(f"layer_ids={list(self.layer_ids)} must name no layer twice")
         self.mean: Tensor
         self.std: Tensor
         self.known_ids: Tensor
@@ -92,12 +98,21 @@ class LayerStandardization(nn.Module):
         """Takes over what was measured, layers included.
 
         A dimension whose deviation is nothing but rounding is shifted only.
+
+        Raises:
+            ConfigError: they are of another H, or of other layers than it was made for.
         """
+        found, H = statistics.mean.shape[1], self.mean.shape[1]
+        if found != H or (self.made_for and tuple(statistics.layer_ids) != self.made_for):
+            raise ConfigError(
+                f"statistics of layers {list(statistics.layer_ids)} and H={found} do not fit "
+                f"layers {list(self.made_for) or 'of any kind'} and H={H}"
+            )
         std = statistics.std.clone()
         std[std <= _ROUNDING * statistics.mean.abs()] = 1
         self.mean = statistics.mean.to(self.mean)
         self.std = std.to(self.std)
-        self.layer_ids = statistics.layer_ids
+        self.layer_ids = tuple(statistics.layer_ids)
         self.known_ids = torch.tensor(self.layer_ids, dtype=torch.int64, device=self.mean.device)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
@@ -136,7 +151,10 @@ class LayerStandardization(nn.Module):
         if unseen[layer_idx].any():
             seen = self.known_ids[~unseen].tolist()
             unknown = self.known_ids[layer_idx[unseen[layer_idx]].unique()].tolist()
-            rule = f"a layer that calibration has seen: {seen}"
+            rule = (
+                f"a layer that calibration has seen, {seen} (raise calibration_batches, or leave "
+                "the layer out of relevant_layers)"
+            )
             raise ContractError.of("encoder", "layer_idx", "unseen layer", rule, f"{unknown}")
 
 
@@ -147,6 +165,11 @@ def _make_room(
     mean, known = state_dict.get(f"{prefix}mean"), state_dict.get(f"{prefix}known_ids")
     if mean is None or known is None or mean.shape[1:] != module.mean.shape[1:]:
         return  # torch says what is missing or does not fit
+    if module.made_for and tuple(known.tolist()) != module.made_for:
+        raise RuntimeError(
+            f"the statistics are of layers {known.tolist()}, and the encoder was made for "
+            f"{list(module.made_for)}"
+        )
     module.mean = module.mean.new_empty(mean.shape)
     module.std = module.std.new_empty(mean.shape)
     module.known_ids = module.known_ids.new_empty(known.shape)

@@ -12,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 from kview.contracts import ConfigError, LabelError, ViewEncoder
 from kview.eval import (
     DetectionMetrics,
+    KNNDetector,
     NoMetrics,
     Scored,
     choose_k,
@@ -219,6 +220,17 @@ def test_without_validation_rows_the_detector_is_knn_and_unchosen(source_of, enc
         write_evaluation(tmp_path, found)
         written = json.loads((tmp_path / "evaluation.json").read_text())
         assert (written["chosen"], written["choice"]["validated"]) == ("knn", False)
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_read(source_of, encoder):
+    with pytest.raises(ConfigError, match="reference"):
+        run(source_of, encoder, reference="hallucinated")
+    with pytest.raises(LabelError, match="3 groups for 40 rows"):
+        run(source_of, encoder, groups=["a"] * 3)
+    with pytest.raises(LabelError, match="3 groups for 60 rows"):
+        run(source_of, encoder, train_groups=["a"] * 3)
+    with pytest.raises(ConfigError, match=r"detectors \['probe'\] have the names of baselines"):
+        run(source_of, encoder, detectors={"probe": KNNDetector()})
 
 
 def test_nothing_is_said_of_two_classes_where_train_has_one(source_of, encoder):
