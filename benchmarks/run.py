@@ -24,7 +24,7 @@ from rows import Row, Spread, read
 
 FOLDER = Path(__file__).parent
 PAGE = FOLDER.parent / "docs" / "benchmarks.md"
-BENCHMARKS = ("contracts", "loader", "writer", "loss", "metrics", "memory", "knn")
+BENCHMARKS = ("contracts", "loader", "writer", "loss", "metrics", "memory", "knn", "evaluation")
 PACKAGES = (
     *("kview", "torch", "numpy", "zarr", "scikit-learn", "pytorch-metric-learning"),
     *("jaxtyping", "beartype"),

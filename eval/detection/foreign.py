@@ -55,10 +55,12 @@ def guarded(name: str, action: Callable[[], T]) -> T | NoMetrics:
 def scores_of(detector: Detector, rows: EmbeddingBatch) -> NDArray[np.float64]:
     """A detector's scores of some rows, one finite number per row: (n,).
 
+    It does not see the labels of these rows, by which it is measured or chosen.
+
     Raises:
         ConfigError: they are something else.
     """
-    scores = detector.score(rows).detach().cpu().double().numpy()
+    scores = detector.score(rows.replace(halu=None)).detach().cpu().double().numpy()
     if scores.shape != (len(rows.hashkey),):
         raise ConfigError(
             f"score() gave {scores.shape} for {len(rows.hashkey)} rows; give one number per row"

@@ -43,7 +43,7 @@ def fit_baselines(
         k: the neighbours of kNN.
     """
     asked = [test] if val is None else [test, val]
-    cut = len(test.labels)
+    cut = len(test.source)
     means = [torch.from_numpy(x) for x in np.split(found.asked, [cut])]
     of_means = Embedded(
         train=train.vectors(torch.from_numpy(found.train)),
