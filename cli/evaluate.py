@@ -6,15 +6,16 @@ from pathlib import Path
 
 import tyro
 
-from ..contracts import CheckpointError, ConfigError
-from ..contracts.settings import Count, checked
-from ..eval import DetectionEvaluation, Reference, evaluation_json, write_evaluation
+from ..contracts import ConfigError
+from ..eval import DetectionEvaluation, evaluation_json, write_evaluation
+from ..eval.report.kept import kept_report
 from ..train import RunFolder
 from .console import print_json, say
 from .failures import Failures
-from .matrix import folder_name, score_matrix
+from .matrix import score_matrix
 from .metric_table import show_metrics, show_spread
-from .scored_run import DetectionSettings, detect, write_page
+from .output_folder import output_folder
+from .scored_run import DetectionSettings, detect, draw_page, write_page
 from .seeds import Spread, run_of, seeds_of
 
 
@@ -40,6 +41,9 @@ class Evaluate:
     stores: tuple[str, ...] = ()
     """The other stores of a matrix."""
 
+    store_of_run: str | None = None
+    """Where the store is that the run was trained on, if it has moved since."""
+
     out: str | None = None
     """Folder to write to; None: the run's own, or for another store one inside it."""
 
@@ -54,10 +58,10 @@ class Evaluate:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Write a run's report.html anew, and print where it is."""
+    """Draw report.html anew from what `evaluate` kept, and print where it is."""
 
     run: tyro.conf.Positional[str]
-    """Folder of the run."""
+    """Folder of the run, or another that `evaluate` wrote to."""
 
 
 def run_evaluate(command: Evaluate) -> None:
@@ -74,8 +78,8 @@ def run_evaluate(command: Evaluate) -> None:
     if command.stores:
         raise ConfigError("--stores has no effect without --matrix")
     run = RunFolder(command.run)
-    name = "" if command.store is None else f"on-{folder_name(command.store)}"
-    folder = run.path / name if command.out is None else Path(command.out)
+    folder = run.path if command.store is None else output_folder(run.path, command.store)
+    folder = folder if command.out is None else Path(command.out)
     failures = Failures()
     if seeds := seeds_of(run):
         _evaluate_seeds(command, run, seeds, folder, failures)
@@ -89,7 +93,7 @@ def run_evaluate(command: Evaluate) -> None:
 def _evaluate(
     command: Evaluate, run: RunFolder, folder: Path, failures: Failures
 ) -> DetectionEvaluation:
-    found = detect(run, command.store, command.detection)
+    found = detect(run, command.store, command.detection, store_of_run=command.store_of_run)
     write_evaluation(folder, found.evaluation, embeddings=command.embeddings)
     report = write_page(found, run, folder)
     if not command.json:
@@ -121,33 +125,19 @@ def _evaluate_seeds(
 def run_report(command: Report) -> None:
     """Runs `kview report`."""
     run = RunFolder(command.run)
-    say(str(write_page(detect(run, how=_as_before(run)), run, run.path)))
+    folders = [run_of(run, seed).path for seed in seeds_of(run)] or [run.path]
+    for folder in folders:
+        say(str(draw_page(folder, kept_report(folder))))
 
 
 def _run_matrix(command: Evaluate, runs: tuple[str, ...]) -> None:
-    if not runs or command.out is None or command.run or command.embeddings:
+    others = command.run or command.embeddings or command.store_of_run
+    if not runs or command.out is None or others:
         raise ConfigError(
-            "kview evaluate --matrix RUN RUN ... needs --out DIR, and takes no other RUN and no "
-            "--embeddings"
+            "kview evaluate --matrix RUN RUN ... needs --out DIR, and takes no other RUN, no "
+            "--embeddings and no --store-of-run"
         )
     failures = Failures()
     page = score_matrix(runs, command.stores, command.out, command.detection, failures)
     say(f"matrix: {page}")
     failures.end()
-
-
-def _as_before(run: RunFolder) -> DetectionSettings:
-    """The settings of the evaluation in the run's folder; the defaults where it has none."""
-    if not run.evaluation.is_file():
-        return DetectionSettings()
-    try:
-        data = json.loads(run.evaluation.read_text())["data"]
-        return DetectionSettings(
-            reference=checked(Reference, reference=data["reference"]),
-            k=checked(Count, k=data["k"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"{run.evaluation} is damaged ({type(error).__name__}: {error}); kview evaluate "
-            f"{run.path} writes it anew"
-        ) from error

@@ -77,4 +77,9 @@ def _group_by(asked: str | None, own: bool) -> str | None:
 
 def absolute(path: str | None) -> str | None:
     """A path that means the same from another folder."""
-    return None if path is None else str(Path(path).resolve())
+    return None if path is None else full_path(path)
+
+
+def full_path(path: str) -> str:
+    """The same, of a path or a URL, which stays as it is."""
+    return path if "://" in path else str(Path(path).resolve())

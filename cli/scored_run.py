@@ -1,20 +1,23 @@
 """A run and a store in, an evaluation out: what `evaluate`, `report` and `demo` share."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from ..contracts import ConfigError
+from ..contracts import ConfigError, StoreError
 from ..data import ActivationDataset, ActivationParser
 from ..eval import DetectionEvaluation, Reference, evaluate_detection, write_report
+from ..eval.report.kept import ReportInputs, keep_report
 from ..train import RunFolder, load_encoder
 from .console import note
 from .device import usable
 from .layers import ViewLayers
-from .run_data import dataset, every_layer, groups_of, open_data
+from .run_data import dataset, every_layer, full_path, groups_of, open_data
 from .settings import RunSettings
 
 
@@ -44,7 +47,8 @@ class Detection:
         settings: the run's.
         train: the run's training rows.
         test: the rows that were scored.
-        scored: the parser of the store that was scored.
+        store: the path of the store that was scored.
+        scored: its parser.
         layers: which layers views are drawn from, and why.
     """
 
@@ -52,12 +56,17 @@ class Detection:
     settings: RunSettings
     train: ActivationDataset
     test: ActivationDataset
+    store: str
     scored: ActivationParser
     layers: ViewLayers
 
 
 def detect(
-    folder: RunFolder, store: str | None = None, how: DetectionSettings | None = None
+    folder: RunFolder,
+    store: str | None = None,
+    how: DetectionSettings | None = None,
+    *,
+    store_of_run: str | None = None,
 ) -> Detection:
     """Scores a run's own test rows, or the rows of another store that it was not trained on.
 
@@ -65,6 +74,7 @@ def detect(
         folder: the run's.
         store: another store; None for the run's own test rows.
         how: settings of the detectors.
+        store_of_run: where the store is that the run was trained on; None for where it was.
 
     Raises:
         ConfigError: the other store does not fit the run, or holds nothing new.
@@ -75,7 +85,14 @@ def detect(
     config = folder.read_config()
     settings = RunSettings.from_dict(config)
     encoder = load_encoder(folder.encoder)
-    own = open_data(settings)
+    if store_of_run is not None:
+        settings = dataclasses.replace(settings, store=full_path(store_of_run))
+    try:
+        own = open_data(settings)
+    except StoreError as error:
+        if store_of_run is None:
+            error.add_note(f"if the store of {folder.path} has moved, --store-of-run says where to")
+        raise
     layers = ViewLayers.of_run(config)
     trained_on = dataset(own, settings, "train", layers.ids)
     require_same_rows(folder, config, trained_on)
@@ -109,26 +126,40 @@ def detect(
         settings=settings,
         train=train,
         test=test,
+        store=settings.store if store is None else full_path(store),
         scored=scored,
         layers=layers,
     )
 
 
 def write_page(found: Detection, run: RunFolder, folder: Path) -> Path:
-    """Writes report.html; gives its path.
+    """Writes report.html, and report.json to draw it again from; gives the page's path.
 
     Args:
         found: what was found.
         run: the run's folder, whose training curves the report shows.
         folder: where to write.
     """
-    return write_report(
-        folder,
+    inputs = ReportInputs(
         evaluation=found.evaluation,
         metrics=run.read_metrics(),
         config=found.settings.to_dict(),
-        data_summary=data_summary(found),
+        data_summary={"run": str(run.path.resolve()), **data_summary(found)},
         texts=found.scored.texts,
+    )
+    keep_report(folder, inputs)
+    return draw_page(folder, inputs)
+
+
+def draw_page(folder: Path, inputs: ReportInputs) -> Path:
+    """Writes report.html; gives its path."""
+    return write_report(
+        folder,
+        evaluation=inputs.evaluation,
+        metrics=inputs.metrics,
+        config=inputs.config,
+        data_summary=inputs.data_summary,
+        texts=inputs.texts,
     )
 
 
@@ -198,6 +229,7 @@ def data_summary(found: Detection) -> dict[str, str | int | float]:
     """What the report says of the data."""
     store = found.scored.store
     return {
+        "store": found.store,
         "rows in the store": len(store),
         "train rows": len(found.train),
         "test rows": len(found.test),
@@ -208,4 +240,7 @@ def data_summary(found: Detection) -> dict[str, str | int | float]:
         "hidden size": store.hidden_size,
         "response tokens kept": store.max_tokens,
         "model": store.model or "not recorded",
+        "seed of training": found.settings.trainer.seed,
+        "seed of the split": found.settings.data.split_seed,
+        "kview": version("kview"),
     }

@@ -2,7 +2,6 @@
 
 import dataclasses
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 import tyro
@@ -21,7 +20,7 @@ from ..train import (
 )
 from .console import is_first, note, say
 from .layers import choose_layers, kept_layers
-from .run_data import absolute, dataset, open_data
+from .run_data import absolute, dataset, full_path, open_data
 from .seeds import run_of, seeds_of, write_seeds
 from .settings import DataSettings, EncoderSettings, RunSettings
 from .split_notes import grouped, leaks
@@ -72,7 +71,7 @@ def run_train(command: Train) -> None:
         raise ConfigError("kview train needs a STORE and --out RUN (or --resume RUN)")
     data = command.data
     settings = RunSettings(
-        store=str(Path(command.store).resolve()),
+        store=full_path(command.store),
         data=dataclasses.replace(
             data, generation=absolute(data.generation), labels=absolute(data.labels)
         ),

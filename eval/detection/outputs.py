@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ...contracts import ConfigError
 from .calibration import Calibration
 from .choice import Choice
 from .intervals import Estimate
@@ -115,6 +116,8 @@ def _write_embeddings(path: Path, evaluation: DetectionEvaluation) -> None:
     from safetensors.torch import save_file
 
     batch = evaluation.embeddings
+    if batch is None:
+        raise ConfigError("an evaluation that was read from a file has no embeddings to write")
     tensors = {"z_views": batch.z_views.contiguous()}
     if batch.halu is not None:
         tensors["halu"] = batch.halu

@@ -72,7 +72,7 @@ class DetectionEvaluation:
         n_resamples: resamples behind the intervals of average precision and FPR at 95 % TPR.
         grouped: whether intervals keep groups together.
         seed: of the resamples and the folds.
-        embeddings: of the test rows, on the CPU.
+        embeddings: of the test rows, on the CPU; None where it was read from a file.
     """
 
     hashkeys: tuple[str, ...]
@@ -94,7 +94,7 @@ class DetectionEvaluation:
     n_resamples: int
     grouped: bool
     seed: int
-    embeddings: EmbeddingBatch
+    embeddings: EmbeddingBatch | None
 
     @property
     def scored(self) -> dict[str, Scored]:

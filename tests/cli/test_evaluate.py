@@ -15,6 +15,14 @@ from kview.data import write_synthetic_store
 ARCHIVE = REAL / "halueval_qa_minilm.tar.gz"
 
 
+@pytest.fixture(scope="module")
+def evaluated(store, tmp_path_factory):
+    run = tmp_path_factory.mktemp("evaluated") / "run"
+    train(store, run)
+    main(["evaluate", str(run)])
+    return run
+
+
 @pytest.mark.parametrize("flags", [[], ["--layer-aware"], ["--split", "three_way"]])
 def test_train_then_evaluate(store, tmp_path, flags, capsys):
     run = tmp_path / "run"
@@ -77,15 +85,50 @@ def test_data_that_changed_since_is_not_evaluated(store, tmp_path, capsys):
     assert "is not what it was trained on" in error_of(capsys, "evaluate", str(run))
 
 
-def test_report_leaves_the_metrics_as_they_were(store, tmp_path, capsys):
+def test_report_draws_the_same_page_from_what_was_kept(store, tmp_path, capsys):
+    run, copy = tmp_path / "run", tmp_path / "copy.zarr"
+    shutil.copytree(store, copy)
+    train(copy, run)
+    main(["evaluate", str(run), "--k", "3", "--reference", "all"])
+    names = ("evaluation.json", "predictions.csv", "report.html", "figures/roc.svg")
+    before = [(run / name).read_bytes() for name in names]
+    (run / "report.html").unlink()
+    shutil.rmtree(run / "figures")
+    shutil.rmtree(copy)  # neither the store nor the encoder is needed
+    (run / "encoder.safetensors").unlink()
+    main(["report", str(run)])
+    assert [(run / name).read_bytes() for name in names] == before
+
+
+def test_there_is_nothing_to_report_before_an_evaluation(store, tmp_path, capsys):
+    train(store, tmp_path / "run")
+    assert "run kview evaluate first" in error_of(capsys, "report", str(tmp_path / "run"))
+
+
+def test_stores_with_one_name_go_to_folders_of_their_own(store, tmp_path):
     run = tmp_path / "run"
     train(store, run)
-    main(["evaluate", str(run), "--k", "3", "--reference", "all"])
-    before = [(run / name).read_bytes() for name in ("evaluation.json", "predictions.csv")]
-    (run / "report.html").unlink()
-    main(["report", str(run)])
-    assert (run / "report.html").is_file()
-    assert [(run / n).read_bytes() for n in ("evaluation.json", "predictions.csv")] == before
+    others = [tmp_path / name / "other.zarr" for name in ("a", "b")]
+    for other in others:
+        other.parent.mkdir()
+        sibling(other)
+    for other in (*others, *others):
+        main(["evaluate", str(run), str(other)])
+    folders = sorted(path for path in run.iterdir() if path.name.startswith("on-"))
+    assert len(folders) == 2
+    assert folders[0].name == "on-other.zarr"
+    kept = [json.loads((f / "report.json").read_text())["data_summary"]["store"] for f in folders]
+    assert kept == [str(other.resolve()) for other in others]
+
+
+def test_a_store_that_has_moved_is_pointed_at(store, tmp_path, capsys):
+    run, before, after = tmp_path / "run", tmp_path / "before.zarr", tmp_path / "after.zarr"
+    shutil.copytree(store, before)
+    train(before, run)
+    before.rename(after)
+    assert "--store-of-run says where to" in error_of(capsys, "evaluate", str(run))
+    main(["evaluate", str(run), "--store-of-run", str(after)])
+    assert (run / "evaluation.json").is_file()
 
 
 def test_a_detector_that_fails_is_named_and_the_others_are_written(
@@ -113,12 +156,21 @@ def test_more_views_than_layers_can_be_evaluated_as_they_are_trained(store, tmp_
     assert evaluation["data"]["view_layers"] == [0, 1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("damage", ["{", "[]", "{}", '{"data": {"k": "x", "reference": 3}}'])
-def test_a_damaged_evaluation_is_one_sentence(damage, store, tmp_path, capsys):
+@pytest.mark.parametrize("damage", ["{", "[]", "{}", '{"schema": "kview-report/1"}', "\udcff"])
+def test_a_damaged_evaluation_is_one_sentence(damage, evaluated, tmp_path, capsys):
     run = tmp_path / "run"
-    train(store, run)
-    (run / "evaluation.json").write_text(damage)
-    assert "evaluation.json is damaged" in error_of(capsys, "report", str(run)).splitlines()[-1]
+    shutil.copytree(evaluated, run)
+    (run / "report.json").write_bytes(damage.encode(errors="surrogateescape"))
+    assert "is damaged" in error_of(capsys, "report", str(run)).splitlines()[-1]
+
+
+def test_predictions_that_are_cut_off_are_one_sentence(evaluated, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(evaluated, run)
+    lines = (run / "predictions.csv").read_text().splitlines()
+    (run / "predictions.csv").write_text("\n".join([*lines[:5], lines[5][:20]]))
+    error = error_of(capsys, "report", str(run))
+    assert "predictions.csv beside it, is damaged" in error.splitlines()[-1]
 
 
 @pytest.mark.skipif(
