@@ -88,8 +88,8 @@ def status(field: str) -> int:
 
 def evaluate(size: Size) -> None:
     """An evaluation of an untrained encoder with every detector and baseline."""
-    sources = {name: MadeRows(size, name) for name in SHARES}
-    evaluate_detection(ProgressiveCompressor(size.hidden, D), **sources)
+    train, val, test = (MadeRows(size, name) for name in ("train", "val", "test"))
+    evaluate_detection(ProgressiveCompressor(size.hidden, D), train=train, val=val, test=test)
 
 
 def measure(name: str) -> tuple[int, float]:

@@ -36,11 +36,10 @@ rows, as [training.md](training.md#where-the-defaults-come-from) says. Test rows
 fitted, `length` the number of tokens alone, and `probe` a logistic regression on the mean
 of one layer, the layer and its penalty chosen by grouped cross-validation on train.
 
-`cities`, `facts` and `numbers` are true and false statements that SmolLM2-135M-Instruct read,
+`cities` and `facts` are true and false statements that SmolLM2-135M-Instruct read,
 `own_capitals`, `own_order` and `own_arithmetic` answers that it gave itself, checked by a rule;
-`other_facts` and `other_own` are the same of Qwen2.5-Coder-0.5B-Instruct, `minilm_facts` the
-statements as all-MiniLM-L6-v2 reads them; `halueval_qa` are right and wrong answers to 200
-questions of HaluEval QA, read by all-MiniLM-L6-v2.
+`other_facts` and `other_own` are the same of Qwen2.5-Coder-0.5B-Instruct; `halueval_qa` are right
+and wrong answers to 200 questions of HaluEval QA, read by all-MiniLM-L6-v2.
 """
 
 

@@ -90,7 +90,9 @@ class ViewEncoder:
         return ViewEncoder(self.encoder, layer_ids=layer_ids, module=self._call)
 
     def _layers(self, layer_idx: Tensor | None) -> Tensor | None:
-        places = None if layer_idx is None else self._layer_map()
+        if layer_idx is None:
+            return None
+        places = self._layer_map()
         return layer_idx if places is None else places.to(layer_idx.device)[layer_idx]
 
     def _layer_map(self) -> Tensor | None:

@@ -61,14 +61,13 @@ def scores_of(detector: Detector, rows: EmbeddingBatch) -> NDArray[np.float64]:
         ConfigError: they are something else.
     """
     scores = detector.score(rows.replace(halu=None)).detach().cpu().double().numpy()
-    if scores.shape != (len(rows.hashkey),):
-        raise ConfigError(
-            f"score() gave {scores.shape} for {len(rows.hashkey)} rows; give one number per row"
-        )
+    if scores.shape != (len(rows),):
+        raise ConfigError(f"score() gave {scores.shape} for {len(rows)} rows; give one per row")
     odd = np.flatnonzero(~np.isfinite(scores))
     if len(odd):
+        first = int(odd[0]) if rows.hashkey is None else repr(rows.hashkey[odd[0]])
         raise ConfigError(
             f"score() gave NaN or infinity for {len(odd)} of {len(scores)} rows, the first "
-            f"{rows.hashkey[odd[0]]!r}; give finite numbers"
+            f"{first}; give finite numbers"
         )
     return scores

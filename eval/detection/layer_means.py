@@ -38,14 +38,14 @@ class LayerMeans:
         self._hidden = means.shape[2]
         for layer in range(self.num_layers):
             self._file.seek(self._place(layer, self._rows))
-            self._file.write(memoryview(np.ascontiguousarray(means[:, layer])).cast("B"))
+            self._file.write(np.ascontiguousarray(means[:, layer]).data)
         self._rows += len(means)
 
     def of_layer(self, position: int) -> NDArray[np.float32]:
         """All rows' means at a layer, (N, H)."""
         found = np.empty((self._rows, self._hidden), np.float32)
         self._file.seek(self._place(position, 0))
-        self._file.readinto(memoryview(found).cast("B"))
+        self._file.readinto(found.data)
         return found
 
     def __enter__(self) -> Self:

@@ -110,7 +110,8 @@ def _inputs(kept: Any, folder: Path) -> ReportInputs:
     drawn = kept["layer_map"]
     evaluation = DetectionEvaluation(
         **{name: _adapter(name).validate_python(kept["evaluation"][name]) for name in _PLAIN},
-        **scorers,
+        detectors=scorers["detectors"],
+        baselines=scorers["baselines"],
         hashkeys=hashkeys,
         labels=labels,
         layer_map=LayerMap(

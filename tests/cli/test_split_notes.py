@@ -41,7 +41,7 @@ def test_a_text_on_both_sides_is_warned_of_with_its_rows(questions, tmp_path, ca
     train(questions, tmp_path / "run", "--num-views", "2", "--split", "two_way")
     said = capsys.readouterr().err
     parser = ActivationParser(
-        *(questions / name for name in ("generation.jsonl", "eval_results.json")), questions
+        questions / "generation.jsonl", questions / "eval_results.json", questions
     )
     train_questions = {row // 2 for row in parser.split("train")}
     shared = sum(row // 2 in train_questions for row in parser.split("test"))

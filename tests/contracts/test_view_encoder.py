@@ -67,7 +67,7 @@ def test_positions_of_the_data_are_mapped_to_the_encoders_by_id() -> None:
 
 def test_layers_that_an_encoder_learns_later_are_mapped_all_the_same():
     class Learner(torch.nn.Module):
-        layer_ids = None
+        layer_ids: tuple[int, ...] | None = None
 
         def forward(self, x, *, layer_idx):
             return layer_idx[:, None].float().expand(-1, 2)

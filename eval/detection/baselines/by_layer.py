@@ -29,8 +29,8 @@ class ByLayer:
 
     probes: list[Probe] | NoMetrics
     mass_means: list[LayerScores] | NoMetrics
-    train: NDArray[np.float32]
-    asked: NDArray[np.float32]
+    train: NDArray[np.floating]
+    asked: NDArray[np.floating]
 
 
 def by_layer(

@@ -69,9 +69,11 @@ def _length(train: Rows, asked: Sequence[Rows]) -> Found:
 
 def _by_layer(found: ByLayer, cut: int, validated: bool) -> dict[str, Found]:
     probes, mass_means = found.probes, found.mass_means
-    if isinstance(probes, NoMetrics) or isinstance(mass_means, NoMetrics):
-        missing = probes if isinstance(probes, NoMetrics) else mass_means
-        return dict.fromkeys(("probe", "probe_mean", "mass_mean"), missing)
+    names = ("probe", "probe_mean", "mass_mean")
+    if isinstance(probes, NoMetrics):
+        return dict.fromkeys(names, probes)
+    if isinstance(mass_means, NoMetrics):
+        return dict.fromkeys(names, mass_means)
     scores = {
         "probe": best_layer(probes).scores,
         "probe_mean": average(probes),

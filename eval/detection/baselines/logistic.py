@@ -43,7 +43,11 @@ def turned(x: NDArray[np.float32], asked: NDArray[np.float32]) -> Turned:
     n, H = x.shape
     if min(n, H) > _FEW:
         return Turned(x, asked, np.ones(H))
-    x, asked = x.astype(np.float64), asked.astype(np.float64)
+    return _on_axes(x.astype(np.float64), asked.astype(np.float64))
+
+
+def _on_axes(x: Array, asked: Array) -> Turned:
+    n, H = x.shape
     values, axes = np.linalg.eigh(x @ x.T if n < H else x.T @ x)
     kept = values > 1e-10 * values[-1]
     axes = axes[:, kept]

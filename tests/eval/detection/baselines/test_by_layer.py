@@ -76,7 +76,8 @@ def test_mass_mean_is_the_difference_of_class_means(source_of):
     found = found_in(train, test)
     assert not isinstance(found.mass_means, NoMetrics)
     scaler = StandardScaler().fit(means(train)[:, 3])
-    x, z, y = (*(scaler.transform(means(s)[:, 3]) for s in (train, test)), train.labels)
+    x, z = (np.asarray(scaler.transform(means(s)[:, 3])) for s in (train, test))
+    y = train.labels
 
     def direction(rows: list[int]) -> np.ndarray:
         yes, no = ([x[i] for i in rows if y[i] == label] for label in (1, 0))
@@ -115,7 +116,8 @@ def test_vectors_without_an_encoder_are_means_of_standardised_view_layers(source
     scalers = {layer: StandardScaler().fit(means(train)[:, layer]) for layer in (1, 4)}
 
     def vectors(source) -> np.ndarray:
-        return sum(s.transform(means(source)[:, layer]) for layer, s in scalers.items()) / 2
+        each = [np.asarray(s.transform(means(source)[:, layer])) for layer, s in scalers.items()]
+        return np.mean(each, axis=0)
 
     np.testing.assert_allclose(found.train, vectors(train), atol=1e-5)
     both = np.concatenate([vectors(test), vectors(val)])

@@ -86,7 +86,8 @@ def test_detectors_stand_on_standardised_layer_means_too(source_of, encoder):
     )
     names = ("knn_means", "two_class_knn_means", "logistic_means")
     for name, expected in zip(names, as_detectors(train, test), strict=True):
-        np.testing.assert_allclose(found.baselines[name].scores, expected, rtol=1e-3, atol=1e-4)
+        scores = np.asarray(found.baselines[name].scores, np.float64)
+        np.testing.assert_allclose(scores, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_detectors_stand_on_an_untrained_encoder_too(source_of, encoder):
@@ -97,7 +98,8 @@ def test_detectors_stand_on_an_untrained_encoder_too(source_of, encoder):
     train, test = (embed(fresh, source_of(n, seed=s, views=VIEWS)) for n, s in ((60, 1), (40, 2)))
     names = ("knn_untrained", "two_class_knn_untrained", "logistic_untrained")
     for name, expected in zip(names, as_detectors(train, test), strict=True):
-        np.testing.assert_allclose(found.baselines[name].scores, expected, rtol=1e-3, atol=1e-4)
+        scores = np.asarray(found.baselines[name].scores, np.float64)
+        np.testing.assert_allclose(scores, expected, rtol=1e-3, atol=1e-4)
     without = evaluated(lambda x: x.mean(dim=1), rows)
     for name in names:
         missing = without.baselines[name].metrics
