@@ -2,12 +2,16 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
 from rich.table import Table
+
+from ..eval.progress import Progress
 
 
 def is_first() -> bool:
@@ -44,9 +48,9 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     out.print(table)
 
 
-def progress_bar() -> Progress:
+def progress_bar() -> Bars:
     """A bar on stderr for long work; silent where there is no terminal."""
-    return Progress(
+    return Bars(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -55,3 +59,17 @@ def progress_bar() -> Progress:
         transient=True,
         disable=not err.is_terminal,
     )
+
+
+@contextmanager
+def shown_progress() -> Iterator[Progress]:
+    """Bars on stderr, one for each thing that is done; none where there is no terminal."""
+    with progress_bar() as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def show(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done, total=total)
+
+        yield show

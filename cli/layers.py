@@ -10,6 +10,7 @@ from ..contracts import CheckpointError, ConfigError, LabelError
 from ..contracts.settings import settings, settings_from
 from ..data import ActivationParser
 from ..train import select_layers
+from .console import shown_progress
 from .run_data import every_layer, groups_of
 from .settings import RunSettings
 
@@ -114,12 +115,14 @@ def _selected(
     usable = train.available_rows()  # a row that lacks a layer says nothing of the others
     usable = usable[train.labels[usable] >= 0]
     rows = np.random.default_rng(seed).permutation(usable)[:_ROWS]
-    found = select_layers(
-        train.select(rows),
-        count=max(K, -(-len(every) // 4)),
-        groups=None if groups is None else [groups[row] for row in rows],
-        seed=seed,
-    )
+    with shown_progress() as progress:
+        found = select_layers(
+            train.select(rows),
+            count=max(K, -(-len(every) // 4)),
+            groups=None if groups is None else [groups[row] for row in rows],
+            seed=seed,
+            progress=progress,
+        )
     return ViewLayers(
         ids=found.layers,
         how="selected",

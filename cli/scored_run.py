@@ -14,7 +14,7 @@ from ..data import ActivationDataset, ActivationParser
 from ..eval import DetectionEvaluation, Reference, evaluate_detection, write_report
 from ..eval.report.kept import ReportInputs, keep_report
 from ..train import RunFolder, load_encoder
-from .console import note
+from .console import note, shown_progress
 from .device import usable
 from .layers import ViewLayers
 from .run_data import dataset, every_layer, full_path, groups_of, open_data
@@ -107,20 +107,22 @@ def detect(
     rows = np.arange(len(test)) if store is None else unseen_rows(test, seen, store)
     test, groups = test.select(rows), groups_of(scored, "test")
     note(f"reading {sum(map(len, seen))} train and val rows and {len(test)} test rows")
-    evaluation = evaluate_detection(
-        encoder,
-        train=train,
-        val=val,
-        test=test,
-        views=[read.index(layer) for layer in layers.ids],
-        batch_size=how.batch_size,
-        device=device,
-        train_groups=groups_of(own, "train"),
-        groups=None if groups is None else [groups[row] for row in rows],
-        reference=how.reference,
-        k=how.k,
-        seed=settings.data.split_seed,
-    )
+    with shown_progress() as progress:
+        evaluation = evaluate_detection(
+            encoder,
+            train=train,
+            val=val,
+            test=test,
+            views=[read.index(layer) for layer in layers.ids],
+            batch_size=how.batch_size,
+            device=device,
+            train_groups=groups_of(own, "train"),
+            groups=None if groups is None else [groups[row] for row in rows],
+            reference=how.reference,
+            k=how.k,
+            seed=settings.data.split_seed,
+            progress=progress,
+        )
     return Detection(
         evaluation=evaluation,
         settings=settings,

@@ -148,11 +148,17 @@ def at_views(embeddings: EmbeddingBatch, views: Sequence[int]) -> EmbeddingBatch
     )
 
 
-def layer_means(source: KViewSource, *, batch_size: int = 8) -> Float[Tensor, "N L H"]:
+def layer_means(
+    source: KViewSource,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    batch_size: int = 8,
+) -> Float[Tensor, "N L H"]:
     """Every layer's activations of every row, averaged over real tokens, in the layers' order.
 
     Args:
         source: shows every layer as a view, in any order.
+        progress: called with the rows that are read, and with all there are.
         batch_size: rows read at once, with all of their layers.
 
     Returns:
@@ -162,7 +168,7 @@ def layer_means(source: KViewSource, *, batch_size: int = 8) -> Float[Tensor, "N
         ConfigError: a layer is no view of the source.
         ContractError: activations are not finite.
     """
-    means = []
+    means, done = [], 0
     for batch in source.batches(epoch=0, batch_size=batch_size, shuffle=False):
         of_batch, order = token_means(batch), _layer_order(batch, source)
         if order is not None:
@@ -178,6 +184,8 @@ def layer_means(source: KViewSource, *, batch_size: int = 8) -> Float[Tensor, "N
                 f"NaN or infinity in samples {bad[:5]}",
             )
         means.append(of_batch)
+        done += len(batch)
+        progress(done, len(source))
     return torch.cat(means)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from ..contracts import ConfigError, KViewSource
 from ..contracts.settings import Count, checked
 from ..eval.detection.folds import Folds, folds, require_group_per_row
 from ..eval.embedding import layer_means
+from ..eval.progress import Progress, silent
 
 _RIDGE = 0.1
 """The penalty, as a share of the mean squared length of a standardised row."""
@@ -30,7 +32,12 @@ class LayerSelection:
 
 
 def select_layers(
-    train: KViewSource, *, count: int, groups: Sequence[str] | None = None, seed: int = 0
+    train: KViewSource,
+    *,
+    count: int,
+    groups: Sequence[str] | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
 ) -> LayerSelection:
     """The `count` layers whose probe does best in cross-validation on training rows.
 
@@ -43,6 +50,7 @@ def select_layers(
         count: layers to keep.
         groups: the rows' groups, which folds keep whole; None where each row is its own.
         seed: of the folds.
+        progress: called with what is being done, how much of it is done, and how much there is.
 
     Raises:
         LabelError: there are fewer than two labelled rows, or groups of them, of a class; or not a
@@ -59,12 +67,14 @@ def select_layers(
     known = labels >= 0
     y = labels[known].astype(np.int64)
     parts = folds(y, seed, None if groups is None else np.asarray(groups, object)[known])
-    x = layer_means(train)[torch.from_numpy(known)]  # (n, L, H)
+    means = layer_means(train, partial(progress, "reading layers"))
+    x = means[torch.from_numpy(known)]  # (n, L, H)
     auroc = {}
     for place, layer in enumerate(train.layer_ids):
         scores = _held_out_predictions(x[:, place], y, parts)
         each = [roc_auc_score(y[out], scores[out]) for _, out in parts]
         auroc[layer] = float(np.mean(each))
+        progress("selecting layers", place + 1, len(train.layer_ids))
     best = sorted(auroc, key=lambda layer: (-auroc[layer], layer))[:count]
     return LayerSelection(layers=tuple(sorted(best)), auroc=auroc)
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ...contracts import ConfigError, Detector, Encoder, KViewSource, ViewEncoder
 from ...contracts.settings import Count, NotNegativeInt, checked
+from ..progress import Progress, silent
 from .baselines.by_layer import by_layer
 from .baselines.fit import fit_baselines
 from .baselines.layer_scores import best_layer
@@ -52,6 +53,7 @@ def evaluate_detection(
     detectors: Mapping[str, Detector] | None = None,
     n_resamples: int = 1000,
     seed: int = 0,
+    progress: Progress = silent,
 ) -> DetectionEvaluation:
     """Fits detectors and baselines on the training rows, and scores the test rows.
 
@@ -78,6 +80,7 @@ def evaluate_detection(
             reason, and the others go on.
         n_resamples: bootstrap resamples behind the intervals that have no formula.
         seed: of the resamples, the folds and the untrained encoder.
+        progress: called with what is being done, how much of it is done, and how much there is.
 
     Raises:
         LabelError: no training row can be a reference, or `k` is to be chosen without labelled
@@ -114,7 +117,16 @@ def evaluate_detection(
     other = None if isinstance(fresh, NoMetrics) else fresh
     with ExitStack() as files:
         rows = {
-            name: read_rows(encoder, other, source, positions, at_once, device, files)
+            name: read_rows(
+                encoder,
+                other,
+                source,
+                positions,
+                at_once,
+                device,
+                files,
+                progress=partial(progress, f"embedding {name} rows"),
+            )
             for name, source in sources.items()
         }
         fitted_on, scored, validation = rows["train"], rows["test"], rows.get("val")
@@ -127,6 +139,7 @@ def evaluate_detection(
             views=positions,
             groups=train_groups,
             seed=seed,
+            progress=partial(progress, "probing layers"),
         )
     embedded = Embedded(
         train=fitted_on.embedded,

@@ -1,6 +1,6 @@
 """One side of a split, read once: what detectors and baselines are fitted on and score."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
@@ -65,6 +65,7 @@ def read_rows(
     batch_size: int,
     device: torch.device | str | None,
     open_files: ExitStack,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Rows:
     """Reads a source once, embedding it at the view layers.
 
@@ -76,6 +77,7 @@ def read_rows(
         batch_size: rows read at once.
         device: where encoders work; None for where they are.
         open_files: closes the file in which means lie.
+        progress: called with the rows that are read, and with all there are.
     """
     means = open_files.enter_context(LayerMeans(len(source), len(source.layer_ids)))
     fresh = (
@@ -84,7 +86,12 @@ def read_rows(
     vectors: list[Tensor] = []
     logprobs: dict[str, list[Tensor]] = {}
 
+    done = 0
+
     def see(given: KViewBatch, viewed: KViewBatch, layer_means: Tensor) -> None:
+        nonlocal done
+        done += len(given)
+        progress(done, len(source))
         means.append(layer_means.numpy())
         if fresh is not None:
             with eval_mode(fresh.encoder):

@@ -1,6 +1,6 @@
 """The baselines that look at one layer after the other, and what all layers together look like."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +42,7 @@ def by_layer(
     views: Sequence[int],
     groups: Sequence[str] | None = None,
     seed: int = 0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ByLayer:
     """Reads one layer after the other, and fits what one layer alone can say.
 
@@ -53,6 +54,7 @@ def by_layer(
         views: positions of the view layers.
         groups: the training rows' groups, which folds keep whole; None where each is its own.
         seed: of the folds.
+        progress: called with the layers that are done, and with all there are.
     """
     parts = _folds(labels, groups, seed)
     probes, mass_means, sums = [], [], None
@@ -67,6 +69,7 @@ def by_layer(
         )
         probes.append(probe(features))
         mass_means.append(mass_mean(features))
+        progress(position + 1, len(layers))
     assert sums is not None  # there are two view layers at least
     missing = parts if isinstance(parts, NoMetrics) else None
     return ByLayer(
