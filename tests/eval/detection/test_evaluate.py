@@ -89,6 +89,7 @@ def test_scores_are_those_of_embedding_the_views_and_reading_the_layers_apart(so
     assert np.abs(scores_of(found.baselines["length"])).tolist() == lengths.tolist()
     all_views = run(source_of, encoder, views=None)
     assert all_views.view_layers == (0, 1, 2, 3, 4)
+    assert all_views.embeddings is not None
     assert all_views.embeddings.z_views.shape == (40, 5, 6)
 
 
@@ -271,6 +272,7 @@ def test_intervals_keep_the_test_rows_groups_together(source_of, encoder):
 def test_embeddings_are_written_on_request(source_of, encoder, tmp_path):
     found = run(source_of, encoder)
     write_evaluation(tmp_path, found)
+    assert found.embeddings is not None
     assert not (tmp_path / "embeddings.safetensors").exists()
     write_evaluation(tmp_path, found, embeddings=True)
     with safe_open(tmp_path / "embeddings.safetensors", framework="pt") as file:

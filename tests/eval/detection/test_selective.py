@@ -63,7 +63,7 @@ def test_every_resample_is_measured_as_its_samples_are():
 
 def test_the_curve_has_the_area_that_is_reported():
     scores, labels = drawn(25)
-    scores = np.round(scores, 1)
+    scores = np.asarray(np.round(scores, 1), np.float64)
     coverage, risk = risk_coverage(scores, labels)
     assert coverage[-1] == 1
     assert risk[-1] == pytest.approx(labels.mean())

@@ -108,6 +108,7 @@ def test_an_encoder_in_half_precision_keeps_its_statistics_whole(dtype, tmp_path
     half = encoder.to(dtype)
     save_encoder(half, tmp_path / "encoder.safetensors")
     for module in (half, load_encoder(tmp_path)):
+        assert isinstance(module, ProgressiveCompressor)
         assert module.standardize.mean.dtype == torch.float32
         z = module(x, layer_idx=layer)
         assert z.dtype == dtype

@@ -116,11 +116,16 @@ def test_log_probabilities_are_baselines_where_the_rows_have_them(source_of, enc
     names = ("logprob_mean", "logprob_min", "perplexity", "topk_entropy")
     assert tuple(found.baselines)[-4:] == names
     tokens = values["test"][..., 0].double()
-    np.testing.assert_allclose(found.baselines["logprob_mean"].scores, -tokens.mean(dim=1))
-    np.testing.assert_allclose(found.baselines["logprob_min"].scores, -tokens.amin(dim=1))
-    metrics = [found.baselines[name].metrics for name in ("logprob_mean", "perplexity")]
-    assert all(isinstance(m, DetectionMetrics) for m in metrics)
-    assert metrics[0].auroc.value == pytest.approx(metrics[1].auroc.value)
+    for name, expected in (
+        ("logprob_mean", -tokens.mean(dim=1)),
+        ("logprob_min", -tokens.amin(dim=1)),
+    ):
+        scores = np.asarray(found.baselines[name].scores, np.float64)
+        np.testing.assert_allclose(scores, expected)
+    mean, perplexity = (found.baselines[name].metrics for name in ("logprob_mean", "perplexity"))
+    assert isinstance(mean, DetectionMetrics)
+    assert isinstance(perplexity, DetectionMetrics)
+    assert mean.auroc.value == pytest.approx(perplexity.auroc.value)
     rows["test"] = source_of(40, seed=2, prefix="t")
     assert not set(names) & set(evaluated(encoder, rows).baselines)
 
