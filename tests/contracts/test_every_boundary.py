@@ -20,6 +20,7 @@ from kview.contracts import (
     FlatViews,
     KViewBatch,
     KViewItem,
+    ResponseLogprobs,
     checks,
 )
 from kview.contracts.boundaries import BOUNDARIES
@@ -110,6 +111,20 @@ def spoilt_views() -> st.SearchStrategy[Spoilt]:
     return st.builds(spoil, batches.map(KViewBatch.flatten), st.sampled_from(changes))
 
 
+def spoilt_logprobs() -> st.SearchStrategy[Spoilt]:
+    changes = [
+        ("token_ids", torch.zeros(2, 3)),
+        ("token_logprobs", torch.zeros(2, 2)),
+        ("mask", torch.zeros(2, 3).long()),
+    ]
+    valid = ResponseLogprobs(
+        token_ids=torch.zeros(2, 3).long(),
+        token_logprobs=-torch.ones(2, 3),
+        mask=torch.ones(2, 3).bool(),
+    )
+    return st.builds(spoil, st.just(valid), st.sampled_from(changes))
+
+
 def spoil(valid: Contract, change: tuple[str, Any]) -> Spoilt:
     with checks("off"):
         return change[0], valid.replace(**dict([change]))
@@ -120,6 +135,7 @@ SPOILT: dict[type[Contract], st.SearchStrategy[Spoilt]] = {
     KViewItem: spoilt_items(),
     EmbeddingBatch: spoilt_embeddings(),
     FlatViews: spoilt_views(),
+    ResponseLogprobs: spoilt_logprobs(),
 }
 
 
@@ -147,6 +163,7 @@ UNCHECKED = {
     "kview.eval.evaluate": "validation_step checks each batch as it comes",
     "kview.train.measure_layers": "each batch is checked as it comes",
     "kview.train.LayerAwareProgressiveCompressor.calibrate": "measure_layers has the batches",
+    "kview.train.ProgressiveCompressor.calibrate": "measure_layers has the batches",
 }
 """Public callables that take a contract and are no boundary, and why."""
 
