@@ -41,7 +41,7 @@ def run_demo(command: Demo) -> None:
     store = Path(command.out) / "store.zarr"
     write_synthetic_store(
         store,
-        num_rows=800,
+        num_rows=600,
         num_layers=16,
         hidden_size=64,
         max_tokens=4,
@@ -51,14 +51,14 @@ def run_demo(command: Demo) -> None:
         outliers=3,
     )
     note(
-        f"wrote {store}: 800 synthetic responses, 16 layers, each with a basis of its own and "
+        f"wrote {store}: 600 synthetic responses, 16 layers, each with a basis of its own and "
         "three huge dimensions; layers 7 to 12 know, together and not alone, what is made up"
     )
     settings = RunSettings(
         store=str(store.resolve()),
         data=DataSettings(group_by="group", split_seed=command.seed),
         encoder=EncoderSettings(layer_aware=True),
-        trainer=ContrastiveTrainerConfig(seed=command.seed),
+        trainer=ContrastiveTrainerConfig(max_epochs=12, seed=command.seed),
     )
     train(settings, folder)
     found = detect(folder)
