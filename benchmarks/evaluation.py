@@ -8,13 +8,10 @@ two cores. `small` is 1000 rows of 31 layers and 576 units. Run it on Linux; it 
 per row.
 """
 
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,6 +19,7 @@ import torch
 from kview.contracts import KViewBatch
 from kview.eval import evaluate_detection
 from kview.train import ProgressiveCompressor
+from process_memory import in_a_fresh_process, resident, restart_peak
 from rows import show
 
 SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}
@@ -80,12 +78,6 @@ class MadeRows:
             )
 
 
-def status(field: str) -> int:
-    """A field of /proc/self/status, in bytes."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
-
-
 def evaluate(size: Size) -> None:
     """An evaluation of an untrained encoder with every detector and baseline."""
     train, val, test = (MadeRows(size, name) for name in ("train", "val", "test"))
@@ -95,23 +87,10 @@ def evaluate(size: Size) -> None:
 def measure(name: str) -> tuple[int, float]:
     """Bytes at the peak, above the imports, and seconds."""
     evaluate(Size(rows=200, layers=3, hidden=8, gib=1, seconds=None))  # imports what one imports
-    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
-    before, start = status("VmRSS"), time.perf_counter()
+    restart_peak()
+    before, start = resident("VmRSS"), time.perf_counter()
     evaluate(SIZES[name])
-    return status("VmHWM") - before, time.perf_counter() - start
-
-
-def in_a_fresh_process(name: str) -> tuple[int, float]:
-    """`measure`, where nothing earlier has left memory behind; glibc gives large blocks back."""
-    done = subprocess.run(
-        [sys.executable, __file__, name, "here"],
-        env={**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    memory, seconds = done.stdout.split()
-    return int(memory), float(seconds)
+    return resident("VmHWM") - before, time.perf_counter() - start
 
 
 def main(names: list[str]) -> int:
@@ -119,14 +98,14 @@ def main(names: list[str]) -> int:
     met = []
     for name in names:
         size = SIZES[name]
-        memory, seconds = in_a_fresh_process(name)
+        memory, seconds = in_a_fresh_process(__file__, name, "here").split()
         shape = f"N={size.rows} L={size.layers} H={size.hidden} T=1"
         met += [
             show(
                 "peak memory of an evaluation",
                 size=shape,
                 unit="GiB",
-                ours=[memory / 2**30],
+                ours=[int(memory) / 2**30],
                 compare="itself",
                 reach=size.gib,
             ),
@@ -134,7 +113,7 @@ def main(names: list[str]) -> int:
                 "an evaluation with every baseline",
                 size=shape,
                 unit="s",
-                ours=[seconds],
+                ours=[float(seconds)],
                 compare="itself",
                 reach=size.seconds,
             ),

@@ -26,6 +26,7 @@ from kview.data.native.folder import Folder
 from kview.data.native.row import checksum
 from kview.data.native.schema import COLUMN_TYPES, NativeSchema
 from kview.data.native.shard_file import shard_index
+from process_memory import resident
 from rows import show
 
 B, K, L, T, H = 32, 4, 16, 64, 2048
@@ -184,25 +185,19 @@ def bench_epochs(path: Path, rounds: int) -> bool:
     return met
 
 
-def peak() -> int:
-    """The most memory that this process has had, in bytes."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
-
-
 def peak_of_reading(path: Path) -> bool:
     """Peak memory of reading one large batch, above what the process had before."""
     store = ActivationStore.open(path)
     rows, layers = np.arange(128), np.tile(np.arange(4), (128, 1))
     store.read(rows[:1], layers[:1])
-    before = peak()
+    before = resident("VmHWM")
     batch = store.read(rows, layers)
     return show(
         "peak memory of reading a batch",
         size=f"B={len(rows)} K=4 T={T} H={H}",
         against="the batch",
         unit="MB",
-        ours=[(peak() - before) / 1e6],
+        ours=[(resident("VmHWM") - before) / 1e6],
         theirs=[batch.nbytes / 1e6],
         compare="times as much",
         reach=1.1,
@@ -247,7 +242,7 @@ def write_million(path: Path) -> None:
 
 def open_million(path: Path) -> bool:
     """Seconds and memory to open a store of a million rows, beyond the imports."""
-    before = peak()
+    before = resident("VmHWM")
     start = time.perf_counter()
     dataset = ActivationDataset(ActivationStore.open(path), num_views=4)
     seconds = time.perf_counter() - start
@@ -259,7 +254,7 @@ def open_million(path: Path) -> bool:
                 "memory of an open store",
                 size=size,
                 unit="MB",
-                ours=[(peak() - before) / 1e6],
+                ours=[(resident("VmHWM") - before) / 1e6],
                 compare="itself",
                 reach=300,
             ),

@@ -8,18 +8,16 @@ the machine:
 """
 
 import argparse
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from kview.train import supcon_loss
+from process_memory import in_a_fresh_process, resident, restart_peak
 from rows import Compare, show
 
 TEMPERATURE = 0.07
@@ -79,30 +77,17 @@ def step(form: str, z_views: Tensor, labels: Tensor) -> float:
 def peak_mib(form: str, samples: int, views: int, dim: int) -> float:
     """Peak memory of one step above imports and inputs, in MiB; in a fresh process."""
     arguments = [form, str(samples), str(views), str(dim)]
-    done = subprocess.run(
-        [sys.executable, __file__, "--peak-of", *arguments],
-        env=os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"},  # or glibc keeps what was freed
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return float(done.stdout)
+    return float(in_a_fresh_process(__file__, "--peak-of", *arguments))
 
 
 def print_peak(form: str, samples: int, views: int, dim: int) -> None:
     """What the fresh process does."""
     step(form, *inputs(8, views, dim))  # first uses import and allocate
     z_views, labels = inputs(samples, views, dim)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew (Linux)
-    before = resident_mib("VmRSS")
+    restart_peak()
+    before = resident("VmRSS")
     step(form, z_views, labels)
-    print(resident_mib("VmHWM") - before)
-
-
-def resident_mib(name: str) -> float:
-    """This process's memory now (VmRSS) or at its peak (VmHWM)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith(name)).split()[1]) / 1024
+    print((resident("VmHWM") - before) / 2**20)
 
 
 def main() -> int:

@@ -3,15 +3,13 @@
 Run it on Linux: `python benchmarks/memory.py`. It prints a JSON line per row.
 """
 
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import torch
 
 from kview.contracts import KViewBatch
 from kview.train import ContrastiveTrainer, ContrastiveTrainerConfig, ProgressiveCompressor
+from process_memory import in_a_fresh_process, resident, restart_peak
 from rows import show
 
 B, T, H, D = 32, 64, 1024, 128
@@ -33,12 +31,6 @@ def batch(num_views: int, samples: int) -> KViewBatch:
     )
 
 
-def status(field: str) -> int:
-    """A field of /proc/self/status, in bytes."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
-
-
 def measure(num_views: int, chunk: int | None) -> int:
     """Bytes that a step needs at its peak, above imports and inputs."""
     config = ContrastiveTrainerConfig(
@@ -47,22 +39,10 @@ def measure(num_views: int, chunk: int | None) -> int:
     trainer = ContrastiveTrainer(ProgressiveCompressor(H, D), config)
     trainer.training_step(batch(num_views, 2)).loss.backward()  # imports what a step imports
     inputs = batch(num_views, B)
-    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
-    before = status("VmRSS")
+    restart_peak()
+    before = resident("VmRSS")
     trainer.training_step(inputs).loss.backward()
-    return status("VmHWM") - before
-
-
-def in_a_fresh_process(num_views: int, chunk: int | None) -> int:
-    """`measure`, where no earlier step has left memory behind; glibc gives large blocks back."""
-    done = subprocess.run(
-        [sys.executable, __file__, str(num_views), str(chunk or 0)],
-        env={**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return int(done.stdout)
+    return resident("VmHWM") - before
 
 
 def main() -> int:
@@ -71,7 +51,8 @@ def main() -> int:
     peaks: dict[str, list[int]] = {name: [] for name in cases}
     for _ in range(ROUNDS):
         for name, case in cases.items():
-            peaks[name].append(in_a_fresh_process(*case))
+            views, chunk = case
+            peaks[name].append(int(in_a_fresh_process(__file__, str(views), str(chunk or 0))))
     megabytes = {name: [value / 1e6 for value in found] for name, found in peaks.items()}
     what, size = "peak memory of a step", f"B={B} T={T} H={H} D={D}"
     met = [

@@ -110,7 +110,7 @@ def _selected(
     K = settings.trainer.num_views
     if len(every) <= K:
         return ViewLayers(ids=every, how="all", reason=f"there are no more than K={K} layers")
-    train, groups = every_layer(parser, settings, "train", every), groups_of(parser, "train")
+    train = every_layer(parser, settings, "train", every)
     seed = settings.data.split_seed
     usable = train.available_rows()  # a row that lacks a layer says nothing of the others
     usable = usable[train.labels[usable] >= 0]
@@ -119,7 +119,7 @@ def _selected(
         found = select_layers(
             train.select(rows),
             count=max(K, -(-len(every) // 4)),
-            groups=None if groups is None else [groups[row] for row in rows],
+            groups=groups_of(parser, "train", rows),
             seed=seed,
             progress=progress,
         )

@@ -8,6 +8,7 @@ from ..eval import DetectionEvaluation, NoMetrics, write_matrix
 from ..train import RunFolder
 from .console import print_table
 from .failures import Failures
+from .metric_table import number
 from .scored_run import DetectionSettings, detect
 
 
@@ -67,5 +68,4 @@ def folder_name(path: str) -> str:
 
 
 def _auroc(cell: DetectionEvaluation | NoMetrics) -> str:
-    metrics = cell if isinstance(cell, NoMetrics) else cell.detectors["knn"].metrics
-    return "-" if isinstance(metrics, NoMetrics) else f"{metrics.auroc.value:.3f}"
+    return number(None if isinstance(cell, NoMetrics) else cell.detectors["knn"].auroc)

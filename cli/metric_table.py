@@ -29,7 +29,7 @@ def show_spread(spread: Spread) -> None:
         [
             (
                 "the chosen detector" if name == "chosen" else name,
-                *(_number(value) for value in (auroc.mean, auroc.deviation, *auroc.values)),
+                *(number(value) for value in (auroc.mean, auroc.deviation, *auroc.values)),
             )
             for name, auroc in spread.auroc.items()
         ],
@@ -37,7 +37,7 @@ def show_spread(spread: Spread) -> None:
     say(f"chosen: {', '.join(spread.chosen)}")
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 

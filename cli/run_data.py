@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..data import ActivationDataset, ActivationParser, find_inputs
 from ..data.parser import Split
 from .settings import RunSettings
@@ -62,10 +65,20 @@ def every_layer(
     return rows.with_views(range(len(layers)))
 
 
-def groups_of(parser: ActivationParser, split: Split) -> list[str] | None:
-    """The groups of the rows on one side of the split; None where there are none."""
-    groups = parser.groups
-    return None if groups is None else [groups[row] for row in parser.split(split)]
+def groups_of(
+    parser: ActivationParser, split: Split, rows: NDArray[np.intp] | None = None
+) -> list[str] | None:
+    """The groups of the rows on one side of the split; None where rows are not grouped.
+
+    Args:
+        parser: whose rows.
+        split: the side.
+        rows: positions on that side; None for all of it.
+    """
+    groups, side = parser.groups, parser.split(split)
+    if groups is None:
+        return None
+    return [groups[row] for row in (side if rows is None else side[rows])]
 
 
 def _group_by(asked: str | None, own: bool) -> str | None:

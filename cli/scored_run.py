@@ -105,7 +105,7 @@ def detect(
     test = every_layer(scored, settings, "test", read)
     seen = [train] if val is None else [train, val]
     rows = np.arange(len(test)) if store is None else unseen_rows(test, seen, store)
-    test, groups = test.select(rows), groups_of(scored, "test")
+    test = test.select(rows)
     note(f"reading {sum(map(len, seen))} train and val rows and {len(test)} test rows")
     with shown_progress() as progress:
         evaluation = evaluate_detection(
@@ -117,7 +117,7 @@ def detect(
             batch_size=how.batch_size,
             device=device,
             train_groups=groups_of(own, "train"),
-            groups=None if groups is None else [groups[row] for row in rows],
+            groups=groups_of(scored, "test", rows),
             reference=how.reference,
             k=how.k,
             seed=settings.data.split_seed,

@@ -7,7 +7,7 @@ from statistics import mean, stdev
 from typing import Any, Self
 
 from ..contracts.settings import NotNegativeInt, checked
-from ..eval import DetectionEvaluation, DetectionMetrics
+from ..eval import DetectionEvaluation
 from ..train import RunFolder
 from .settings import RunSettings
 
@@ -84,7 +84,7 @@ class Spread:
             seeds=tuple(found),
             chosen=tuple(chosen),
             auroc={
-                key: Mean.of([_auroc(e, n) for e, n in zip(found.values(), each, strict=True)])
+                key: Mean.of([e.scored[n].auroc for e, n in zip(found.values(), each, strict=True)])
                 for key, each in names.items()
             },
         )
@@ -92,8 +92,3 @@ class Spread:
     def to_dict(self) -> dict[str, Any]:
         """What stands in the evaluation.json of the run."""
         return {"schema": "kview-seeds/1", **asdict(self)}
-
-
-def _auroc(evaluation: DetectionEvaluation, name: str) -> float | None:
-    metrics = evaluation.scored[name].metrics
-    return metrics.auroc.value if isinstance(metrics, DetectionMetrics) else None

@@ -2,7 +2,7 @@
 
 import copy
 import inspect
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -114,21 +114,28 @@ class ViewEncoder:
 
 def encoder_keywords(encoder: Encoder) -> frozenset[str]:
     """Which of `layer_idx` and `token_mask` an encoder's signature takes."""
-    function = encoder.forward if isinstance(encoder, nn.Module) else encoder
-    parameters = inspect.signature(function).parameters
-    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+    parameters = _parameters(encoder)
+    if _takes_any(parameters):
         return frozenset(_KEYWORDS)
     return frozenset(k for k in _KEYWORDS if k in parameters)
 
 
 def needs_layer_idx(encoder: Encoder) -> bool:
     """Whether an encoder cannot be called without `layer_idx`."""
-    function = encoder.forward if isinstance(encoder, nn.Module) else encoder
-    parameters = inspect.signature(function).parameters
+    parameters = _parameters(encoder)
     layer_idx = parameters.get("layer_idx")
     if layer_idx is None:
-        return any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+        return _takes_any(parameters)
     return layer_idx.default is inspect.Parameter.empty
+
+
+def _parameters(encoder: Encoder) -> Mapping[str, inspect.Parameter]:
+    function = encoder.forward if isinstance(encoder, nn.Module) else encoder
+    return inspect.signature(function).parameters
+
+
+def _takes_any(parameters: Mapping[str, inspect.Parameter]) -> bool:
+    return any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
 
 
 def _dtype(encoder: Encoder) -> torch.dtype:

@@ -276,6 +276,12 @@ def sample_ids(hashkeys: Sequence[str]) -> Int[Tensor, " B"]:
     return torch.tensor([_digest(key) for key in hashkeys], dtype=torch.int64)
 
 
+def samples_not_finite(values: Tensor, hashkeys: Sequence[str]) -> list[str]:
+    """The hashkeys of the samples whose values (B, ...) hold NaN or infinity."""
+    finite = values.isfinite().flatten(1).all(dim=1).cpu().numpy()
+    return [key for key, ok in zip(hashkeys, finite, strict=True) if not ok]
+
+
 def _digest(hashkey: str) -> int:
     digest = hashlib.blake2b(hashkey.encode(errors="surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "little", signed=True)

@@ -19,6 +19,8 @@ from ..contracts import (
     boundary,
 )
 from ..contracts.view_encoder import device_of, eval_mode
+from ..contracts.views import samples_not_finite
+from .progress import Count, uncounted
 
 
 def evenly_spaced(num_layers: int, k: int) -> tuple[int, ...]:
@@ -150,7 +152,7 @@ def at_views(embeddings: EmbeddingBatch, views: Sequence[int]) -> EmbeddingBatch
 
 def layer_means(
     source: KViewSource,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Count = uncounted,
     *,
     batch_size: int = 8,
 ) -> Float[Tensor, "N L H"]:
@@ -173,9 +175,7 @@ def layer_means(
         of_batch, order = token_means(batch), _layer_order(batch, source)
         if order is not None:
             of_batch = of_batch.take_along_dim(order.unsqueeze(-1), 1)
-        finite = of_batch.flatten(1).isfinite().all(1).tolist()
-        if not all(finite):
-            bad = [key for key, ok in zip(batch.hashkey, finite, strict=True) if not ok]
+        if bad := samples_not_finite(of_batch, batch.hashkey):
             raise ContractError.of(
                 type(source).__name__,
                 "views_activations",

@@ -6,5 +6,13 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
 
+Count = Callable[[int, int], None]
+"""The same of one thing: called with how much is done, and how much there is."""
+
+
 def silent(what: str, done: int, total: int) -> None:
+    """Says nothing."""
+
+
+def uncounted(done: int, total: int) -> None:
     """Says nothing."""

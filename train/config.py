@@ -89,7 +89,8 @@ class ContrastiveTrainerConfig:
     """Measure each layer's mean and deviation on the training rows first, to standardise by."""
 
     calibration_batches: Count | None = None
-    """Batches to measure on; None: as many as 1,000 views of each layer take."""
+    """Batches to measure on; None: the first epoch's and, of few rows, those of more epochs, until
+    each layer has had 1,000 views or each row has had time to show all of its layers."""
 
     train_forward_chunk_views: Count | None = None
     """Encode this many views of each sample at a time, recomputing them in the backward pass."""

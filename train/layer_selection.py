@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from ..contracts import ConfigError, KViewSource
 from ..contracts.settings import Count, checked
-from ..eval.detection.folds import Folds, folds, require_group_per_row
+from ..eval.detection.baselines.layer_features import cv_auroc
+from ..eval.detection.folds import Folds, labelled_folds, require_group_per_row
 from ..eval.embedding import layer_means
 from ..eval.progress import Progress, silent
 
@@ -58,29 +59,26 @@ def select_layers(
         ConfigError: a layer is no view of the source, or there are fewer than `count`.
         ContractError: activations are not finite.
     """
-    from sklearn.metrics import roc_auc_score
-
     if checked(Count, count=count) > len(train.layer_ids):
         raise ConfigError(f"count={count} exceeds the {len(train.layer_ids)} layers of the source")
     require_group_per_row(groups, len(train))
     labels = np.asarray(train.labels)
     known = labels >= 0
-    y = labels[known].astype(np.int64)
-    parts = folds(y, seed, None if groups is None else np.asarray(groups, object)[known])
+    y = labels[known] == 1
+    parts = labelled_folds(labels, seed, groups)
     means = layer_means(train, partial(progress, "reading layers"))
     x = means[torch.from_numpy(known)]  # (n, L, H)
     auroc = {}
     for place, layer in enumerate(train.layer_ids):
-        scores = _held_out_predictions(x[:, place], y, parts)
-        each = [roc_auc_score(y[out], scores[out]) for _, out in parts]
-        auroc[layer] = float(np.mean(each))
+        predicted = _held_out_predictions(x[:, place], y, parts)
+        auroc[layer] = cv_auroc(np.repeat(predicted[:, None], len(parts), axis=1), y, parts)
         progress("selecting layers", place + 1, len(train.layer_ids))
     best = sorted(auroc, key=lambda layer: (-auroc[layer], layer))[:count]
     return LayerSelection(layers=tuple(sorted(best)), auroc=auroc)
 
 
 def _held_out_predictions(
-    x: torch.Tensor, y: NDArray[np.int64], parts: Folds
+    x: torch.Tensor, y: NDArray[np.bool_], parts: Folds
 ) -> NDArray[np.float64]:
     """Every row's prediction by ridge regression on the other folds: (n,).
 

@@ -22,7 +22,7 @@ from ..contracts import (
     boundary,
 )
 from ..contracts.view_encoder import needs_layer_idx
-from ..contracts.views import sample_ids
+from ..contracts.views import sample_ids, samples_not_finite
 from ..eval import KViewMetrics
 from .calibration import Calibrated, calibrate
 from .chunked import encode_in_chunks
@@ -269,9 +269,7 @@ def _loss(config: ContrastiveTrainerConfig, *, across_processes: bool) -> SupCon
 
 
 def _require_finite(z_views: Tensor, batch: KViewBatch) -> None:
-    finite = z_views.detach().isfinite().flatten(1).all(dim=1).tolist()
-    if not all(finite):
-        bad = [key for key, ok in zip(batch.hashkey, finite, strict=True) if not ok]
+    if bad := samples_not_finite(z_views.detach(), batch.hashkey):
         raise ContractError.of(
             "training_step",
             "z_views",

@@ -9,10 +9,11 @@ from typing import Self
 from jaxtyping import Float
 from torch import Tensor
 
-from ...contracts import ConfigError, EmbeddingBatch, NotFittedError, boundary
+from ...contracts import ConfigError, EmbeddingBatch, boundary
 from ...contracts.settings import Count, checked
 from ..unit_vectors import sample_vectors, unit_views
 from .neighbours import nearest
+from .reference import fitted
 
 
 class KNNDetector:
@@ -64,9 +65,8 @@ class KNNDetector:
         Raises:
             NotFittedError: `fit` has not been called.
         """
-        if self._reference is None:
-            raise NotFittedError("KNNDetector has no reference set yet; call fit before score")
-        return nearest(sample_vectors(batch.z_views), self._reference, self.k).mean(dim=1)
+        reference = fitted(self._reference, self)
+        return nearest(sample_vectors(batch.z_views), reference, self.k).mean(dim=1)
 
 
 class CosineDetector:

@@ -1,6 +1,6 @@
 """Cross-validation on labelled rows: classes spread evenly, groups whole."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,10 +30,7 @@ def folds(labels: NDArray, seed: int, groups: Sequence[str] | NDArray | None = N
     units = np.arange(len(labels)) if groups is None else np.unique(groups, return_inverse=True)[1]
     counts = {label: len(np.unique(units[labels == label])) for label in (0, 1)}
     if min(counts.values()) < 2:
-        raise LabelError(
-            f"the training rows have {counts[1]} {_units(groups)} labelled hallucinated and "
-            f"{counts[0]} labelled not; fitting on them takes at least two of each"
-        )
+        raise _too_few(counts, f" {_units(groups)}")
     kind = StratifiedKFold if groups is None else StratifiedGroupKFold
     splitter = kind(min(_FOLDS, *counts.values()), shuffle=True, random_state=seed)
     parts = [
@@ -47,6 +44,24 @@ def folds(labels: NDArray, seed: int, groups: Sequence[str] | NDArray | None = N
             "cannot be cut into folds that have both; label more"
         )
     return parts
+
+
+def labelled_folds(labels: NDArray[np.integer], seed: int, groups: Sequence[str] | None) -> Folds:
+    """The folds of the labelled rows among all rows.
+
+    Args:
+        labels: of all rows, 1, 0 or -1, (N,).
+        seed: of the shuffling.
+        groups: of all rows, (N,); None where each row is its own.
+
+    Returns:
+        Positions among the labelled rows.
+
+    Raises:
+        LabelError: as `folds`.
+    """
+    known = labels >= 0
+    return folds(labels[known], seed, None if groups is None else np.asarray(groups, object)[known])
 
 
 def require_group_per_row(groups: Sequence[str] | NDArray | None, rows: int) -> None:
@@ -67,11 +82,15 @@ def require_classes(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
     """
     counts = {label: int((labels == label).sum()) for label in (0, 1)}
     if min(counts.values()) < 2:
-        raise LabelError(
-            f"the training rows have {counts[1]} labelled hallucinated and {counts[0]} labelled "
-            "not; fitting on them takes at least two of each"
-        )
+        raise _too_few(counts, "")
     return labels >= 0
+
+
+def _too_few(counts: Mapping[int, int], units: str) -> LabelError:
+    return LabelError(
+        f"the training rows have {counts[1]}{units} labelled hallucinated and {counts[0]} labelled "
+        "not; fitting on them takes at least two of each"
+    )
 
 
 def _units(groups: object) -> str:

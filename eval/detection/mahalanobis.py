@@ -7,9 +7,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...contracts import ConfigError, EmbeddingBatch, NotFittedError, boundary
+from ...contracts import ConfigError, EmbeddingBatch, boundary
 from ...contracts.settings import NotNegative, checked
 from ..unit_vectors import sample_vectors
+from .reference import fitted
 from .two_class import labels_of
 
 
@@ -59,9 +60,8 @@ class MahalanobisDetector:
         Raises:
             NotFittedError: `fit` has not been called.
         """
-        if self._gaussian is None:
-            raise NotFittedError("MahalanobisDetector has no reference set yet; call fit first")
-        return self._gaussian.squares(sample_vectors(batch.z_views)).sqrt()
+        gaussian = fitted(self._gaussian, self)
+        return gaussian.squares(sample_vectors(batch.z_views)).sqrt()
 
 
 class RelativeMahalanobisDetector:
@@ -115,10 +115,8 @@ class RelativeMahalanobisDetector:
         Raises:
             NotFittedError: `fit` has not been called.
         """
-        if self._gaussians is None:
-            raise NotFittedError("RelativeMahalanobisDetector has no samples yet; call fit first")
-        vectors = sample_vectors(batch.z_views)
-        of_sound, of_all = (gaussian.squares(vectors) for gaussian in self._gaussians)
+        gaussians, vectors = fitted(self._gaussians, self), sample_vectors(batch.z_views)
+        of_sound, of_all = (gaussian.squares(vectors) for gaussian in gaussians)
         return of_sound - of_all
 
 

@@ -1,8 +1,10 @@
 """The reference set: which training samples a detector is fitted on."""
 
-from typing import Literal
+from typing import Literal, TypeVar
 
-from ...contracts import EmbeddingBatch, LabelError, boundary
+from ...contracts import EmbeddingBatch, LabelError, NotFittedError, boundary
+
+T = TypeVar("T")
 
 Reference = Literal["not_hallucinated", "all"]
 """Which training samples a detector is fitted on."""
@@ -54,3 +56,16 @@ def select(batch: EmbeddingBatch, rows: list[int]) -> EmbeddingBatch:
         hashkey=None if batch.hashkey is None else [batch.hashkey[b] for b in rows],
         halu=None if batch.halu is None else batch.halu[rows],
     )
+
+
+def fitted(taken: T | None, detector: object) -> T:
+    """What a detector has taken of its reference samples.
+
+    Raises:
+        NotFittedError: nothing yet.
+    """
+    if taken is None:
+        raise NotFittedError(
+            f"{type(detector).__name__} has no reference set yet; call fit(...) before score(...)"
+        )
+    return taken

@@ -27,6 +27,11 @@ class Scored:
     scores: NDArray[np.float64] | None
     metrics: DetectionMetrics | NoMetrics
 
+    @property
+    def auroc(self) -> float | None:
+        """Its AUROC; None where there are no metrics."""
+        return None if isinstance(self.metrics, NoMetrics) else self.metrics.auroc.value
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoredLayer:

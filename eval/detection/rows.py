@@ -1,6 +1,6 @@
 """One side of a split, read once: what detectors and baselines are fitted on and score."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
@@ -19,6 +19,7 @@ from ...contracts import (
 )
 from ...contracts.view_encoder import eval_mode
 from ..embedding import embed_layers, placed, view_encoder_at
+from ..progress import Count, uncounted
 from ..unit_vectors import sample_vectors
 from .baselines.logprobs import logprob_scores
 from .layer_means import LayerMeans
@@ -65,7 +66,7 @@ def read_rows(
     batch_size: int,
     device: torch.device | str | None,
     open_files: ExitStack,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Count = uncounted,
 ) -> Rows:
     """Reads a source once, embedding it at the view layers.
 

@@ -10,10 +10,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...contracts import ConfigError, EmbeddingBatch, LabelError, NotFittedError, boundary
+from ...contracts import ConfigError, EmbeddingBatch, LabelError, boundary
 from ...contracts.settings import Count, Positive, checked
 from ..unit_vectors import sample_vectors
 from .neighbours import nearest
+from .reference import fitted
 
 _ROUNDING = 1e-7
 """Deviations of a unit vector's dimension that are float32's rounding, not the data's."""
@@ -67,12 +68,10 @@ class TwoClassKNNDetector:
         Raises:
             NotFittedError: `fit` has not been called.
         """
-        if self._classes is None:
-            raise _not_fitted(self)
-        vectors = sample_vectors(batch.z_views)
+        classes, vectors = fitted(self._classes, self), sample_vectors(batch.z_views)
         sound, hallucinated = (
             nearest(vectors, of_class, min(self.k, len(of_class))).mean(dim=1)
-            for of_class in self._classes
+            for of_class in classes
         )
         return sound - hallucinated
 
@@ -132,9 +131,7 @@ class LogisticDetector:
         Raises:
             NotFittedError: `fit` has not been called.
         """
-        if self._weights is None:
-            raise _not_fitted(self)
-        weights, offset = self._weights
+        weights, offset = fitted(self._weights, self)
         return sample_vectors(batch.z_views).to(weights) @ weights + offset
 
 
@@ -152,9 +149,3 @@ def labels_of(reference: EmbeddingBatch) -> Tensor:
             f"{found} for {len(reference)} samples"
         )
     return halu
-
-
-def _not_fitted(detector: object) -> NotFittedError:
-    return NotFittedError(
-        f"{type(detector).__name__} has no samples yet; call fit(...) before score(...)"
-    )

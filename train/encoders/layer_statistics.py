@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ...contracts import ConfigError, ContractError, FlatViews, KViewBatch, boundary
+from ...contracts.views import samples_not_finite
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -131,8 +132,7 @@ class _Moments:
             yield layer, flat.layer_idx == layer
 
     def _name_not_finite(self, batch: KViewBatch) -> None:
-        finite = batch.views_activations.flatten(1).isfinite().all(1).tolist()
-        bad = [key for key, ok in zip(batch.hashkey, finite, strict=True) if not ok]
+        bad = samples_not_finite(batch.views_activations, batch.hashkey)
         raise ContractError.of(
             "measure_layers",
             "views_activations",

@@ -126,17 +126,14 @@ class LayerStandardization(nn.Module):
         return self
 
     def _of(self, layer_idx: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Each view's mean and deviation in at least float32, (M, 1, H) or (1, 1, H)."""
-        mean, std = (
-            t.to(torch.promote_types(t.dtype, torch.float32)) for t in (self.mean, self.std)
-        )
+        """Each view's mean and deviation, (M, 1, H) or (1, 1, H)."""
         if not self.layer_ids:
-            return mean[:, None], std[:, None]
+            return self.mean[:, None], self.std[:, None]
         if layer_idx is None:
             rule = f"Int (M,), positions in the layers {list(self.layer_ids)} it was calibrated on"
             raise ContractError.of("encoder", "layer_idx", "missing", rule, "None")
         self._check_known(layer_idx)
-        return mean[layer_idx, None], std[layer_idx, None]
+        return self.mean[layer_idx, None], self.std[layer_idx, None]
 
     def _check_known(self, layer_idx: Tensor) -> None:
         if torch.compiler.is_compiling() or layer_idx.numel() == 0:

@@ -1,13 +1,14 @@
 """The baselines that look at one layer after the other, and what all layers together look like."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ....contracts import LabelError
-from ..folds import Folds, folds, require_classes
+from ...progress import Count, uncounted
+from ..folds import Folds, labelled_folds, require_classes
 from ..layer_means import LayerMeans
 from ..scoring import NoMetrics
 from .layer_features import LayerFeatures, standardised
@@ -42,7 +43,7 @@ def by_layer(
     views: Sequence[int],
     groups: Sequence[str] | None = None,
     seed: int = 0,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Count = uncounted,
 ) -> ByLayer:
     """Reads one layer after the other, and fits what one layer alone can say.
 
@@ -57,16 +58,15 @@ def by_layer(
         progress: called with the layers that are done, and with all there are.
     """
     parts = _folds(labels, groups, seed)
+    known = labels >= 0
+    y = labels[known] == 1
     probes, mass_means, sums = [], [], None
     for position, (x, z) in enumerate(_standardised_layers(len(layers), train, asked)):
         if position in views:
             sums = (x.copy(), z.copy()) if sums is None else (sums[0] + x, sums[1] + z)
         if isinstance(parts, NoMetrics):
             continue
-        known = labels >= 0
-        features = LayerFeatures(
-            layer=layers[position], x=x[known], y=labels[known] == 1, asked=z, parts=parts
-        )
+        features = LayerFeatures(layer=layers[position], x=x[known], y=y, asked=z, parts=parts)
         probes.append(probe(features))
         mass_means.append(mass_mean(features))
         progress(position + 1, len(layers))
@@ -94,8 +94,7 @@ def _folds(
 ) -> Folds | NoMetrics:
     """Folds of the labelled training rows, or why there are none."""
     try:
-        known = require_classes(labels)
-        named = None if groups is None else np.asarray(groups, object)[known]
-        return folds(labels[known] == 1, seed, named)
+        require_classes(labels)
+        return labelled_folds(labels, seed, groups)
     except LabelError as error:
         return NoMetrics(reason=str(error))

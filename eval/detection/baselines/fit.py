@@ -54,7 +54,7 @@ def fit_baselines(
         "length": _length(train, asked),
         **_by_layer(found, cut, val is not None),
         **_detectors("means", of_means, reference, k),
-        **_of_untrained(untrained, train, test, val, reference, k),
+        **_detectors("untrained", untrained or _of_untrained(train, test, val), reference, k),
         **_logprobs(asked),
     }
 
@@ -82,31 +82,27 @@ def _by_layer(found: ByLayer, cut: int, validated: bool) -> dict[str, Found]:
     return {name: SplitScores.cut(s, cut, validated) for name, s in scores.items()}
 
 
-def _detectors(on: str, rows: Embedded, reference: Reference, k: int) -> dict[str, Found]:
-    """The detectors that stand for all, on other vectors than the encoder's."""
+def _detectors(
+    on: str, rows: Embedded | NoMetrics, reference: Reference, k: int
+) -> dict[str, Found]:
+    """The detectors that stand for all, on other vectors than the encoder's; or why on none."""
     detectors: Mapping[str, Detector] = {
         "knn": KNNDetector(k),
         "two_class_knn": TwoClassKNNDetector(k),
         "logistic": LogisticDetector(),
     }
-    return {f"{name}_{on}": fitted_scores(d, rows, reference) for name, d in detectors.items()}
+    return {
+        f"{name}_{on}": rows if isinstance(rows, NoMetrics) else fitted_scores(d, rows, reference)
+        for name, d in detectors.items()
+    }
 
 
-def _of_untrained(
-    missing: NoMetrics | None,
-    train: Rows,
-    test: Rows,
-    val: Rows | None,
-    reference: Reference,
-    k: int,
-) -> dict[str, Found]:
-    if missing is not None or train.untrained is None or test.untrained is None:
-        names = ("knn_untrained", "two_class_knn_untrained", "logistic_untrained")
-        return dict.fromkeys(names, missing or NoMetrics(reason="no untrained encoder was asked"))
-    rows = Embedded(
+def _of_untrained(train: Rows, test: Rows, val: Rows | None) -> Embedded | NoMetrics:
+    if train.untrained is None or test.untrained is None:
+        return NoMetrics(reason="no untrained encoder was asked")
+    return Embedded(
         train=train.untrained, test=test.untrained, val=None if val is None else val.untrained
     )
-    return _detectors("untrained", rows, reference, k)
 
 
 def _logprobs(asked: Sequence[Rows]) -> dict[str, Found]:

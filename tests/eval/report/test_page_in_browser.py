@@ -66,7 +66,7 @@ class Text:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory, evaluation) -> Path:
-    figures = ("train_loss", "intra_inter_margin")
+    figures = ("loss", "intra_inter_margin")
     return write_report(
         tmp_path_factory.mktemp("report"),
         evaluation=evaluation,
