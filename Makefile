@@ -1,7 +1,8 @@
 # Everything runs in .venv at the root, which the first target that needs it creates.
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
+	-c constraints.txt
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check format soak bench docs clean
@@ -41,12 +42,13 @@ format: .venv/.dev ## sort imports, mend what ruff can mend, and format
 	$(BIN)/ruff format .
 
 .venv/.run: pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	test -x $(BIN)/python || $(PYTHON) -m venv --upgrade-deps .venv
 	$(PIP) -e .
 	touch $@
 
 .venv/.dev: .venv/.run
 	$(PIP) -e '.[dev]'
+	$(BIN)/python -m compileall -qq -j 0 .venv/lib || true # some package ships what is no Python 3
 	touch $@
 
 # pyright cannot follow an editable install of mapped folders: tests are typed against a plain one.
