@@ -55,12 +55,16 @@ def dataset(
 def every_layer(
     parser: ActivationParser, settings: RunSettings, split: Split, layers: tuple[int, ...]
 ) -> ActivationDataset:
-    """One side of the split with each of some layers as a view, as it is scored."""
+    """One side of the split with each of some layers as a view, as it is scored.
+
+    Samples carry log-probabilities where the store has them: baselines are made of them.
+    """
     rows = parser.get_dataset(
         split,
         num_views=max(2, len(layers)),
         relevant_layers=layers,
         pad_length=settings.data.pad_length,
+        include_response_logprobs=parser.store.logprobs_top_k is not None,
     )
     return rows.with_views(range(len(layers)))
 

@@ -179,7 +179,13 @@ class ContrastiveTrainer(Generic[C]):
         if not self.config.calibrate:
             return
         if isinstance(self.encoder, Calibrated):
-            self.layer_statistics = calibrate(self.encoder, train_source, self.config)
+            found: object = calibrate(self.encoder, train_source, self.config)
+            if not isinstance(found, LayerStatistics):
+                raise ConfigError(
+                    f"{type(self.encoder).__name__}.calibrate gave {type(found).__name__}; it must "
+                    "give the LayerStatistics that it took (see measure_layers)"
+                )
+            self.layer_statistics = found
             if not self.layer_statistics.layer_ids:
                 log.warning(
                     "the batches do not say which layer a view is of (view_indices is None), so "

@@ -192,6 +192,7 @@ def evaluate_detection(
             differences,
             {name: s.metrics for name, s in {**detected.found, **baselines.found}.items()},
             n_groups=judge.rows.n_groups,
+            validated=best is not None and best.validated,
         ),
         layers=_layer_table(
             layers, dict(zip(positions, knn, strict=True)), of_layers.probes, judge.rows

@@ -35,6 +35,7 @@ def verdict(
     metrics: Mapping[str, DetectionMetrics | NoMetrics],
     *,
     n_groups: int | None,
+    validated: bool,
 ) -> Verdict:
     """What an evaluation's primary comparison says, in a sentence.
 
@@ -42,6 +43,7 @@ def verdict(
         differences: one of them primary, or none at all.
         metrics: of each detector and baseline, by name.
         n_groups: groups of labelled test rows; None where each row is its own.
+        validated: whether validation rows chose the baseline of the primary comparison.
 
     Raises:
         ConfigError: a scorer of the primary comparison has no metrics.
@@ -59,7 +61,8 @@ def verdict(
         f"AUROC {first.auroc.value:.3f} against {second.auroc.value:.3f}, a difference of "
         f"{primary.auroc.value:+.3f} (95 % interval {low:+.3f} to {high:+.3f}, p {_p(primary.p)})"
     )
-    names = f"{primary.first}", f"the best baseline, {primary.second}"
+    which = "the best baseline" if validated else "the baseline taken by default"
+    names = primary.first, f"{which}, {primary.second}"
     if outcome == "better":
         sentence = f"{names[0]} is better than {names[1]}: {numbers}."
     elif outcome == "no_better":

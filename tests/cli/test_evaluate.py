@@ -1,5 +1,6 @@
 """`kview evaluate` and `kview report`."""
 
+import dataclasses
 import json
 import shutil
 import tarfile
@@ -8,9 +9,10 @@ import pytest
 from safetensors import safe_open
 
 from helpers.commands import error_of, sibling, train
+from helpers.foreign_stores import foreign
 from helpers.paths import REAL
 from kview.cli.main import main
-from kview.data import write_synthetic_store
+from kview.data import prompt_key, write_synthetic_store
 
 ARCHIVE = REAL / "halueval_qa_minilm.tar.gz"
 
@@ -45,6 +47,23 @@ def test_train_then_evaluate(store, tmp_path, flags, capsys):
     lines = (run / "predictions.csv").read_text().splitlines()
     assert lines[0].startswith("hashkey,split,halu,knn")
     assert len(lines) == 1 + 16
+
+
+def test_log_probabilities_that_a_store_has_are_baselines(tmp_path, capsys):
+    written = foreign(rows=60, top_k=2, write_keys=False)
+    entries = [{**e, "key": prompt_key(e["prompt"])} for e in written.entries()]
+    folder = dataclasses.replace(written, index=entries).write(tmp_path / "activations.zarr").parent
+    lines = [json.dumps({"prompt": e["prompt"], "answer": e["response"]}) for e in entries]
+    (folder / "generation.jsonl").write_text("\n".join(lines))
+    verdicts = {"halu_test_res": [row % 2 == 0 for row in range(60)], "abstantion": [False] * 60}
+    (folder / "eval_results.json").write_text(json.dumps(verdicts))
+    run = tmp_path / "run"
+    train(folder, run, "--num-views", "2")
+    main(["evaluate", str(run)])
+    baselines = json.loads((run / "evaluation.json").read_text())["baselines"]
+    for name in ("logprob_mean", "logprob_min", "perplexity", "topk_entropy"):
+        assert baselines[name]["auroc"] is not None, name
+    assert "logprob_mean" in capsys.readouterr().out
 
 
 def test_another_store_is_scored(store, tmp_path, capsys):

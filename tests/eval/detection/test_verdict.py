@@ -16,19 +16,19 @@ def planted(auroc: float, labels: np.ndarray, noise: np.ndarray) -> np.ndarray:
 
 
 def verdict_on(
-    detector: float, baseline: float, n: int, *, groups: int | None = None, shared: float = 0.5
+    detector: float, baseline: float, n: int, *, groups: int | None = None, validated: bool = True
 ) -> Verdict:
     random = np.random.default_rng(1)
     labels = np.arange(n) % 2
     common, mine, theirs = random.normal(size=(3, n))
-    noises = [np.sqrt(shared) * common + np.sqrt(1 - shared) * own for own in (mine, theirs)]
+    noises = [np.sqrt(0.5) * (common + own) for own in (mine, theirs)]
     detectors = {"knn": planted(detector, labels, noises[0])}
     baselines = {"probe": planted(baseline, labels, noises[1])}
     names = None if groups is None else [str(i % groups) for i in range(n)]
     rows = LabelledRows(labels, names, count=0, seed=0)
     differences = rows.differences(detectors, baselines, primary=("knn", "probe"))
     metrics = {name: rows.metrics(s) for name, s in {**detectors, **baselines}.items()}
-    return verdict(differences, metrics, n_groups=rows.n_groups)
+    return verdict(differences, metrics, n_groups=rows.n_groups, validated=validated)
 
 
 def test_a_detector_that_is_better_is_said_to_be():
@@ -36,6 +36,12 @@ def test_a_detector_that_is_better_is_said_to_be():
     assert found.outcome == "better"
     assert found.sentence.startswith("knn is better than the best baseline, probe: AUROC 0.9")
     assert "p < 0.001" in found.sentence
+
+
+def test_a_baseline_that_nothing_chose_is_not_called_the_best():
+    found = verdict_on(0.95, 0.75, 400, validated=False)
+    assert "the baseline taken by default, probe" in found.sentence
+    assert "best" not in found.sentence
 
 
 def test_a_detector_that_is_worse_is_no_better():
@@ -70,7 +76,7 @@ def test_few_groups_are_named():
 
 def test_no_labels_cannot_tell_and_the_reason_is_given():
     metrics = {"knn": NoMetrics(reason="none of the 3 samples is labelled")}
-    found = verdict((), metrics, n_groups=None)
+    found = verdict((), metrics, n_groups=None, validated=True)
     assert (found.outcome, found.difference) == ("cannot_tell", None)
     assert "none of the 3 samples is labelled" in found.sentence
 
@@ -84,7 +90,7 @@ def test_null_runs_seldom_have_a_better_detector():
         a, b = (planted(0.8, labels, noise) for noise in random.normal(size=(2, 80)))
         differences = rows.differences({"a": a}, {"b": b}, primary=("a", "b"))
         metrics = {"a": rows.metrics(a), "b": rows.metrics(b)}
-        outcomes.append(verdict(differences, metrics, n_groups=None).outcome)
+        outcomes.append(verdict(differences, metrics, n_groups=None, validated=True).outcome)
     assert outcomes.count("better") <= 10  # 2.5 % is what is asked for
 
 
@@ -93,4 +99,9 @@ def test_a_comparison_without_metrics_is_refused():
     scores = np.arange(4.0)
     differences = rows.differences({"a": scores}, {"b": -scores}, primary=("a", "b"))
     with pytest.raises(ConfigError, match="a is compared and has no metrics"):
-        verdict(differences, {"a": NoMetrics(reason="why"), "b": rows.metrics(scores)}, n_groups=4)
+        verdict(
+            differences,
+            {"a": NoMetrics(reason="why"), "b": rows.metrics(scores)},
+            n_groups=4,
+            validated=True,
+        )

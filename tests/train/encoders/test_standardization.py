@@ -194,3 +194,13 @@ def test_an_encoder_that_cannot_be_calibrated_is_said_to_see_raw_values(calibrat
     config = ContrastiveTrainerConfig(max_epochs=1, accelerator="cpu", calibrate=calibrate)
     make_trainer(Mean(), config).fit(MemorySource())
     assert ("sees activations as they are stored" in caplog.text) == calibrate
+
+
+def test_a_calibrate_that_gives_nothing_is_one_sentence():
+    class Silent(ProgressiveCompressor):
+        def calibrate(self, batches, **_):
+            list(batches)
+
+    config = ContrastiveTrainerConfig(max_epochs=1, accelerator="cpu")
+    with pytest.raises(ConfigError, match=r"Silent\.calibrate gave NoneType; it must give"):
+        make_trainer(Silent(16, 4), config).fit(MemorySource())
