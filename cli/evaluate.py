@@ -1,6 +1,7 @@
 """`kview evaluate` and `kview report`: metrics, predictions and the page for a run."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import tyro
 
 from ..contracts import ConfigError
 from ..eval import DetectionEvaluation, evaluation_json, write_evaluation
+from ..eval.detection.spread import Spread
 from ..eval.report.kept import kept_report
+from ..eval.report.seeds import write_seeds_report
 from ..train import RunFolder
 from .console import print_json, say
 from .failures import Failures
@@ -16,7 +19,7 @@ from .matrix import score_matrix
 from .metric_table import show_metrics, show_spread
 from .output_folder import output_folder
 from .scored_run import DetectionSettings, detect, draw_page, write_page
-from .seeds import Spread, run_of, seeds_of
+from .seeds import run_of, seeds_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,18 +119,41 @@ def _evaluate_seeds(
         spread = Spread.of(found)
         text = json.dumps(spread.to_dict(), indent=2)
         (folder / "evaluation.json").write_text(text + "\n")
+        page = write_seeds_report(
+            folder,
+            evaluations=found,
+            metrics={seed: run_of(run, seed).read_metrics() for seed in found},
+            pages=_pages(run, found),
+        )
         if command.json:
             print_json(spread.to_dict())
         else:
             show_spread(spread)
+            say(f"report: {page}")
 
 
 def run_report(command: Report) -> None:
     """Runs `kview report`."""
     run = RunFolder(command.run)
-    folders = [run_of(run, seed).path for seed in seeds_of(run)] or [run.path]
-    for folder in folders:
-        say(str(draw_page(folder, kept_report(folder))))
+    seeds = seeds_of(run)
+    if not seeds:
+        say(str(draw_page(run.path, kept_report(run.path))))
+        return
+    kept = {seed: kept_report(run_of(run, seed).path) for seed in seeds}
+    for seed, inputs in kept.items():
+        say(str(draw_page(run_of(run, seed).path, inputs)))
+    page = write_seeds_report(
+        run.path,
+        evaluations={seed: inputs.evaluation for seed, inputs in kept.items()},
+        metrics={seed: inputs.metrics for seed, inputs in kept.items()},
+        pages=_pages(run, seeds),
+    )
+    say(str(page))
+
+
+def _pages(run: RunFolder, seeds: Iterable[int]) -> dict[int, str]:
+    """Where each training's page is, seen from the folder of all."""
+    return {seed: f"{run_of(run, seed).path.name}/report.html" for seed in seeds}
 
 
 def _run_matrix(command: Evaluate, runs: tuple[str, ...]) -> None:

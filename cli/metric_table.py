@@ -1,8 +1,10 @@
 """The tables of metrics that `evaluate` and `demo` print."""
 
 from ..eval import DetectionEvaluation, NoMetrics, Scored
+from ..eval.detection.spread import Spread
 from .console import print_table, say
-from .seeds import Spread
+
+_WORDS = {"chosen": "the chosen detector", "best_baseline": "the best baseline"}
 
 
 def show_metrics(evaluation: DetectionEvaluation) -> None:
@@ -28,13 +30,14 @@ def show_spread(spread: Spread) -> None:
         ("", "mean", "deviation", *(f"seed {seed}" for seed in spread.seeds)),
         [
             (
-                "the chosen detector" if name == "chosen" else name,
+                _WORDS.get(name, name),
                 *(number(value) for value in (auroc.mean, auroc.deviation, *auroc.values)),
             )
             for name, auroc in spread.auroc.items()
         ],
     )
     say(f"chosen: {', '.join(spread.chosen)}")
+    say(f"best baselines: {', '.join(name or '-' for name in spread.best_baseline)}")
 
 
 def number(value: float | None) -> str:

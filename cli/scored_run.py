@@ -229,10 +229,12 @@ def require_same_kind(
 
 def data_summary(found: Detection) -> dict[str, str | int | float]:
     """What the report says of the data."""
-    store = found.scored.store
+    scored, store = found.scored, found.scored.store
+    groups = "none" if scored.groups is None else len(set(scored.groups))
     return {
         "store": found.store,
         "rows in the store": len(store),
+        f"groups by {scored.grouped_by}" if scored.grouped_by else "groups": groups,
         "train rows": len(found.train),
         "test rows": len(found.test),
         "hallucinated in test": int((found.test.labels == 1).sum()),

@@ -176,9 +176,10 @@ def _detection_pictures(evaluation: DetectionEvaluation) -> list[Picture]:
     if not scores:
         return []
     baselines = tuple(shown)
+    rivals = {n: s for n, s in drawn.items() if n in (evaluation.choice.name, best)}
     bins = {
         name: scored.metrics.calibration.bins
-        for name, scored in drawn.items()
+        for name, scored in rivals.items()
         if isinstance(scored.metrics, DetectionMetrics) and scored.metrics.calibration
     }
     return [
@@ -199,7 +200,7 @@ def _detection_pictures(evaluation: DetectionEvaluation) -> list[Picture]:
             caption="The share hallucinated among the accepted samples, those of the lowest "
             "scores, by how many are accepted. The thin lines accept at random and by the labels.",
             svg=selective(
-                {n: s for n, s in scores.items() if n in (evaluation.choice.name, best)},
+                {n: s for n, s in scores.items() if n in rivals},
                 labels,
                 baselines,
             ),
@@ -229,11 +230,31 @@ def _detection_pictures(evaluation: DetectionEvaluation) -> list[Picture]:
 
 
 def _layer_pictures(evaluation: DetectionEvaluation) -> list[Picture]:
-    from .plots import heat_map, projection_by_label, projection_by_layer
+    from .layer_plots import auroc_by_layer, heat_map, projection_by_label, projection_by_layer
 
     drawn = evaluation.layer_map
+    layers = evaluation.layers
+    curves = {
+        name: {layer.layer: value for layer in layers if (value := of(layer)) is not None}
+        for name, of in (
+            ("kNN on its embeddings", lambda layer: _auroc(layer.knn)),
+            ("probe", lambda layer: _auroc(layer.probe)),
+            ("probe in cross-validation", lambda layer: layer.probe_cv_auroc),
+        )
+    }
     explained = f"{sum(drawn.explained):.0%} of the variance of {len(drawn.rows)} test samples"
     return [
+        Picture(
+            name="auroc_by_layer",
+            caption="What each layer alone detects in the test samples, and its probe in "
+            "cross-validation on training samples. Views are drawn from the shaded layers; the "
+            "thin line marks the probe that is reported.",
+            svg=auroc_by_layer(
+                {name: values for name, values in curves.items() if values},
+                evaluation.view_layers,
+                next((layer.layer for layer in layers if layer.chosen), None),
+            ),
+        ),
         Picture(
             name="layer_similarity",
             caption="How alike a sample's embeddings at two layers are: the mean cosine.",
@@ -250,3 +271,7 @@ def _layer_pictures(evaluation: DetectionEvaluation) -> list[Picture]:
             svg=projection_by_layer(drawn.points, drawn.layers),
         ),
     ]
+
+
+def _auroc(metrics: DetectionMetrics | NoMetrics) -> float | None:
+    return None if isinstance(metrics, NoMetrics) else metrics.auroc.value

@@ -8,7 +8,6 @@ import pytest
 
 from helpers.commands import error_of, train
 from kview.cli.main import main
-from kview.cli.seeds import Mean
 
 
 def read(path):
@@ -55,11 +54,18 @@ def test_evaluate_tells_mean_and_spread_over_training(seeded, capsys):
     assert found["chosen"] == [one["chosen"] for one in each]
     knn = [one["detectors"]["knn"]["auroc"] for one in each]
     chosen = [one["detectors"][one["chosen"]]["auroc"] for one in each]
-    for name, values in (("knn", knn), ("chosen", chosen)):
+    best = [one["baselines"][one["best_baseline"]["name"]]["auroc"] for one in each]
+    for name, values in (("knn", knn), ("chosen", chosen), ("best_baseline", best)):
         assert found["auroc"][name]["values"] == values
         assert found["auroc"][name]["mean"] == pytest.approx(mean(values))
         assert found["auroc"][name]["deviation"] == pytest.approx(stdev(values))
     assert f"{mean(knn):.3f}" in capsys.readouterr().out
+    page = (seeded / "report.html").read_bytes()
+    assert all(f'href="seed-{seed}/report.html"'.encode() in page for seed in (5, 6))
+    assert all(one["verdict"]["sentence"][:40].encode() in page for one in each)
+    (seeded / "report.html").unlink()
+    main(["report", str(seeded)])
+    assert (seeded / "report.html").read_bytes() == page
 
 
 def test_a_resume_goes_on_with_the_trainings_that_are_left(seeded, tmp_path):
@@ -90,9 +96,3 @@ def test_seeds_go_with_a_new_run_only(store, seeded, tmp_path, capsys):
     assert "leave out" in error_of(capsys, "train", "--resume", str(seeded), "--seeds", "3")
     message = error_of(capsys, "train", str(store), "--out", str(tmp_path / "r"), "--seeds", "0")
     assert "seeds=0" in message
-
-
-def test_a_mean_leaves_out_what_is_missing():
-    assert Mean.of([None, 1.0, 3.0]) == Mean(mean=2.0, deviation=2**0.5, values=(None, 1.0, 3.0))
-    assert Mean.of([1.0]) == Mean(mean=1.0, deviation=None, values=(1.0,))
-    assert Mean.of([None]) == Mean(mean=None, deviation=None, values=(None,))

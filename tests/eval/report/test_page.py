@@ -71,7 +71,8 @@ def test_the_primary_comparison_is_marked(tmp_path, evaluation):
     page = written(tmp_path, evaluation)
     chosen, best = evaluation.choice.name, evaluation.best_baseline.name
     assert page.count('<tr class="primary">') == 1
-    assert f'<tr class="primary"><th scope="row">{chosen}</th><td>{best}</td>' in page
+    against = f'<td data-label="less that of">{best}</td>'
+    assert f'<tr class="primary"><th scope="row">{chosen}</th>{against}' in page
 
 
 def test_texts_are_shown_as_text(tmp_path, evaluation):

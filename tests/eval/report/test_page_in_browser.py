@@ -13,6 +13,7 @@ import pytest
 from matplotlib.image import imread
 
 from kview.eval import write_report
+from kview.eval.report.seeds import write_seeds_report
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(
@@ -35,11 +36,17 @@ FLAGS = (
 MEASURE = """
 <script>
 const pictures = [...document.querySelectorAll("figure")].map(figure => {
-  const box = figure.querySelector("svg").getBBox(), shown = figure.getBoundingClientRect();
-  return {name: figure.id, drawn: [box.width, box.height], shown: [shown.width, shown.height]};
+  const svg = figure.querySelector("svg"), box = svg.getBBox(), frame = svg.viewBox.baseVal;
+  const shown = figure.getBoundingClientRect();
+  const spilt = Math.max(-box.x, -box.y, box.x + box.width - frame.width,
+                         box.y + box.height - frame.height);
+  return {name: figure.id, drawn: [box.width, box.height], shown: [shown.width, shown.height],
+          spilt};
 });
 const page = document.documentElement;
-const overflow = page.scrollWidth - page.clientWidth, scripts = document.scripts.length;
+const hidden = [page, ...document.querySelectorAll(".scroll")].map(
+  part => part.scrollWidth - part.clientWidth);
+const overflow = Math.max(...hidden), scripts = document.scripts.length;
 parent.postMessage({pictures, overflow, scripts, width: page.clientWidth}, "*");
 </script>
 """
@@ -118,6 +125,8 @@ def test_every_picture_is_drawn_and_nothing_is_cut_off(page, tmp_path, width):
         "val_loss",
         "roc",
         "histogram_knn",
+        "reliability",
+        "auroc_by_layer",
         "layer_similarity",
         "projection_by_label",
     } <= names
@@ -126,8 +135,24 @@ def test_every_picture_is_drawn_and_nothing_is_cut_off(page, tmp_path, width):
         assert min(picture["drawn"]) > 100, picture
         assert min(picture["shown"]) > 150, picture
         assert picture["shown"][0] <= width
+        assert picture["spilt"] < 1, picture  # no word of it is cut off
     assert found["overflow"] <= 0
     assert found["scripts"] == 1  # the measuring one: what texts hold stayed text
+
+
+@pytest.mark.parametrize("width", [1200, 390])
+def test_the_page_over_seeds_is_drawn_and_not_cut_off(evaluation, tmp_path, width):
+    epochs = [{"epoch": e, "train_loss": 1.0, "train_intra_inter_margin": 0.1} for e in range(3)]
+    page = write_seeds_report(
+        tmp_path,
+        evaluations={41: evaluation, 42: evaluation},
+        metrics={41: epochs, 42: epochs},
+        pages={41: "seed-41/report.html", 42: "seed-42/report.html"},
+    )
+    found = measured(page, tmp_path, width)
+    assert len(found["pictures"]) == 2
+    assert all(min(picture["drawn"]) > 100 for picture in found["pictures"])
+    assert found["overflow"] <= 0
 
 
 def test_a_script_that_failed_would_be_seen(page, tmp_path):
