@@ -4,14 +4,16 @@ from .collate import collate_kview
 from .convert import Conversion, convert_store
 from .dataset import ActivationDataset
 from .describe import LayerNorms, LengthBin, StoreSummary, describe_store
+from .family import StoreFamily
 from .huggingface import CaptureProgress, CaptureSummary, OutOfRange, capture
 from .item_source import ItemSource, source_of
 from .labels import prompt_key
 from .layout.damage import Damage
+from .layout.files import Files
 from .logprobs import LogprobBlock
 from .native.writer import ActivationWriter
 from .parser import ActivationParser, StoreInputs, find_inputs
-from .part import Text
+from .part import Activations, StorePart, Text
 from .splits import Splits, SplitStrategy, split_rows
 from .store import ActivationStore
 from .synthetic import write_synthetic_store
@@ -24,11 +26,13 @@ __all__ = [
     "ActivationParser",
     "ActivationStore",
     "ActivationWriter",
+    "Activations",
     "CaptureProgress",
     "CaptureSummary",
     "Conversion",
     "Damage",
     "Draw",
+    "Files",
     "ItemSource",
     "LayerNorms",
     "LengthBin",
@@ -36,7 +40,9 @@ __all__ = [
     "OutOfRange",
     "SplitStrategy",
     "Splits",
+    "StoreFamily",
     "StoreInputs",
+    "StorePart",
     "StoreSummary",
     "Text",
     "ViewOptions",

@@ -11,7 +11,9 @@ import numpy as np
 
 from ..contracts import ConfigError, LabelError
 from .dataset import ActivationDataset
+from .families import family_at
 from .labels import FilePath, join_labels
+from .layout.files import places
 from .part import Text
 from .splits import SplitStrategy, split_rows
 from .store import ActivationStore, StorePath
@@ -46,20 +48,19 @@ def find_inputs(
             and `eval_results.json`.
         generation: names the generation file instead.
         labels: names the label file instead.
+
+    Raises:
+        StoreError: what the store at the path is cannot be told.
     """
-    folder = Path(path)
-
-    def named(given: FilePath | None, name: str) -> str | None:
-        if given is not None:
-            return os.fspath(given)
-        beside = folder / name
-        return str(beside) if beside.is_file() else None
-
-    return StoreInputs(
-        inference_json=named(generation, "generation.jsonl"),
-        eval_json=named(labels, "eval_results.json"),
-        activations_path=os.fspath(path),
-    )
+    beside = [Path(path, name) for name in ("generation.jsonl", "eval_results.json")]
+    found = [str(file) if file.is_file() else None for file in beside]
+    if any(found):
+        family = family_at(places(path))
+        if family is not None and family[1].keeps_label_files:
+            found = [None, None]
+    named = zip((generation, labels), found, strict=True)
+    inference_json, eval_json = (f if given is None else os.fspath(given) for given, f in named)
+    return StoreInputs(inference_json, eval_json, activations_path=os.fspath(path))
 
 
 class ActivationParser:

@@ -3,11 +3,11 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
 from ..contracts import StoreError
-from .layout.activations import ActivationArray
 from .layout.files import Files
 from .logprobs import LogprobArrays
 
@@ -27,6 +27,44 @@ class Text:
     response: str
 
 
+class Activations(Protocol):
+    """A (N, L, T, H) array that rows and layers are read from. It pickles."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, L, T, H)."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """What is read, in the machine's byte order."""
+        ...
+
+    def read(
+        self, rows: np.ndarray, layers: np.ndarray, tokens: np.ndarray, out: np.ndarray
+    ) -> None:
+        """Reads the real tokens of each row's layers, and zeros behind them.
+
+        Args:
+            rows: (B,) rows of the array.
+            layers: (B, K) positions on its layer axis.
+            tokens: (B,) how many of a row's tokens are real, at most T'.
+            out: (B, K, T', H), C-contiguous, of the array's dtype; T' may be any number.
+
+        Raises:
+            StoreError: real tokens are missing or damaged; names array, row and layer.
+        """
+        ...
+
+    def stored(self, rows: np.ndarray, layers: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+        """(B, K) bool, whether the first `tokens` (B,) of each row's layers are there."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of open files; reading takes them again."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class StorePart:
     """One store on disk, seen as rows with at least one response token.
@@ -44,17 +82,17 @@ class StorePart:
         halu: (n,) int8 labels.
         dropped: how many rows have no response token.
         allocated: rows that the arrays have room for.
-        logprobs: where log-probabilities lie, or None.
         load_hashkeys: gives the n ids.
         load_groups: gives the n groups, or is None.
         load_texts: gives texts by hashkey.
+        logprobs: where log-probabilities lie, or None.
     """
 
     files: Files
     schema: str
     model: str
     layer_ids: tuple[int, ...]
-    activations: ActivationArray
+    activations: Activations
     rows: np.ndarray
     token_counts: np.ndarray
     response_lengths: np.ndarray
@@ -62,10 +100,10 @@ class StorePart:
     halu: np.ndarray
     dropped: int
     allocated: int
-    logprobs: LogprobArrays | None
     load_hashkeys: Callable[[], list[str]]
-    load_groups: Callable[[], list[str]] | None
-    load_texts: Callable[[], dict[str, Text]]
+    load_groups: Callable[[], list[str]] | None = None
+    load_texts: Callable[[], dict[str, Text]] = dict
+    logprobs: LogprobArrays | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -73,12 +111,12 @@ class StorePart:
     @property
     def hidden_size(self) -> int:
         """H."""
-        return self.activations.meta.shape[3]
+        return self.activations.shape[3]
 
     @property
     def max_tokens(self) -> int:
         """T."""
-        return self.activations.meta.shape[2]
+        return self.activations.shape[2]
 
     def read(self, rows: np.ndarray, layers: np.ndarray, out: np.ndarray) -> None:
         """Reads layers (B, K) of the held rows (B,) into (B, K, T', H), zeros behind the tokens."""
@@ -109,7 +147,7 @@ def require_agreement(parts: Sequence[StorePart]) -> None:
             ("model", first.model, part.model),
             ("layers", first.layer_ids, part.layer_ids),
             ("hidden size", first.hidden_size, part.hidden_size),
-            ("dtype", first.activations.meta.dtype, part.activations.meta.dtype),
+            ("dtype", first.activations.dtype, part.activations.dtype),
         ):
             if a != b:
                 raise StoreError(

@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 
 from ..contracts import ConfigError, StoreError
-from .formats import find_format
+from .families import find_family
 from .indices import as_indices
 from .layout.buffers import Buffers
 from .logprobs import LogprobArrays, LogprobBlock
@@ -48,7 +48,7 @@ class ActivationStore:
     def open(
         cls, path_or_paths: StorePath | Sequence[StorePath], *, follow_symlinks: bool = False
     ) -> Self:
-        """Opens native and HalluLens stores.
+        """Opens stores of any known family.
 
         Args:
             path_or_paths: a store, a folder that holds one as `activations.zarr`, or several of
@@ -56,14 +56,14 @@ class ActivationStore:
             follow_symlinks: links inside a store may point out of it; otherwise they are refused.
 
         Raises:
-            StoreError: a store is missing, damaged or of an unknown schema, or several do not fit.
+            StoreError: a store is missing, damaged or of an unknown family, or several do not fit.
         """
         one = isinstance(path_or_paths, str | os.PathLike)
         paths = [path_or_paths] if one else list(path_or_paths)
         if not paths:
             raise ConfigError("no store to open: the list of paths is empty")
-        found = [find_format(path, follow_symlinks=follow_symlinks) for path in paths]
-        return cls([format.open(files, attributes) for files, attributes, format in found])
+        found = [find_family(path, follow_symlinks=follow_symlinks) for path in paths]
+        return cls([family.open(files) for files, family in found])
 
     def __enter__(self) -> Self:
         return self
@@ -111,7 +111,7 @@ class ActivationStore:
     @property
     def dtype(self) -> np.dtype:
         """Of the stored activations."""
-        return self.parts[0].activations.meta.dtype.newbyteorder("=")
+        return self.parts[0].activations.dtype
 
     @property
     def model(self) -> str:

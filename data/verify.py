@@ -2,7 +2,7 @@
 
 import os
 
-from .formats import find_format
+from .families import find_family
 from .layout.damage import Damage, Progress
 
 
@@ -24,7 +24,7 @@ def verify_store(
         lines, hashkeys that occur twice, values that are not finite, rows that are all zeros.
 
     Raises:
-        StoreError: there is no store of a known schema.
+        StoreError: there is no store of a known family.
 
     Examples:
         >>> import pathlib, tempfile
@@ -37,8 +37,8 @@ def verify_store(
         >>> print(*verify_store(path))
         halu, row 0: halu/c.0 is missing
     """
-    files, attributes, format = find_format(path, follow_symlinks=follow_symlinks)
-    return list(format.verify(files, attributes, progress or _silent))
+    files, family = find_family(path, follow_symlinks=follow_symlinks)
+    return list(family.verify(files, progress or _silent))
 
 
 def _silent(done: int, total: int) -> None:

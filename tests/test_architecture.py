@@ -26,7 +26,10 @@ FLOORS = {
         *("errors", "levels", "checking", "contract", "views embeddings", "protocols"),
         *("view_encoder", "conformance"),
     ),
-    "data": (*("layout", "part", "native hallulens", "store", "dataset", "parser"),),
+    "data": (
+        *("layout", "part", "family", "native hallulens", "families", "store", "dataset"),
+        "parser",
+    ),
     "eval": ("detection.results", "detection.outputs", "report"),
     "train": ("loss", "encoders", "run", "loop", "trainer", "train_encoder"),
     "cli": ("settings", "run_data", "train scored_run", "evaluate", "demo", "main"),

@@ -12,7 +12,7 @@ from ..layout.activations import ActivationArray
 from ..layout.columns import check_range, read_column, read_rows, require_meta
 from ..layout.files import Files
 from ..layout.json_text import lines, parse_json
-from ..layout.metadata import read_meta
+from ..layout.metadata import read_attributes, read_meta
 from ..logprobs import find_logprobs
 from ..part import StorePart, Text, log_dropped
 
@@ -38,17 +38,16 @@ class Entry:
     values: dict[str, Any]
 
 
-def open_hallulens(files: Files, attributes: dict[str, Any]) -> StorePart:
+def open_hallulens(files: Files) -> StorePart:
     """Opens one HalluLens store.
 
     Args:
         files: the store's.
-        attributes: its root attributes.
 
     Raises:
         StoreError: the store is damaged, its index is malformed, or its arrays disagree.
     """
-    meta = read_meta(files, RESPONSES)
+    attributes, meta = read_attributes(files), read_meta(files, RESPONSES)
     if meta is None:
         raise StoreError(f"{files.name}: there is no array {RESPONSES}")
     for name, axis in (("num_layers", 1), ("response_max_tokens", 2), ("hidden_size", 3)):

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -25,7 +24,7 @@ from .reader import (
 )
 
 
-def verify_hallulens(files: Files, attributes: dict[str, Any], tell: Progress) -> Iterator[Damage]:
+def verify_hallulens(files: Files, tell: Progress) -> Iterator[Damage]:
     """All damage to a HalluLens store; arguments as in `open_hallulens`, and whom to tell."""
     meta = read_meta(files, RESPONSES)
     if meta is None:

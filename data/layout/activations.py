@@ -1,8 +1,10 @@
 """The activations of one store: (row, layer) blocks by the fastest way that its array allows."""
 
+from typing import Any
+
 import numpy as np
 
-from ...contracts import StoreError
+from .blocks import read_blocks
 from .chunk_index import ChunkIndex, MissingChunkError
 from .chunk_reader import ChunkReader
 from .decoding import decoding
@@ -31,6 +33,21 @@ class ActivationArray:
             else ZarrReader(files, meta, self.index)
         )
 
+    @property
+    def key(self) -> str:
+        """Its name in the store."""
+        return self.meta.key
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, L, T, H)."""
+        return self.meta.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """What is read, in the machine's byte order."""
+        return self.meta.dtype.newbyteorder("=")
+
     def read(
         self, rows: np.ndarray, layers: np.ndarray, tokens: np.ndarray, out: np.ndarray
     ) -> None:
@@ -45,20 +62,12 @@ class ActivationArray:
         Raises:
             StoreError: a chunk with real tokens is missing or damaged; names array, row and layer.
         """
-        _, views, length, hidden = out.shape
-        block, token = length * hidden * out.itemsize, hidden * out.itemsize
-        flat = out.reshape(-1).data.cast("B")
-        wanted = zip(rows.tolist(), layers.tolist(), tokens.tolist(), strict=True)
-        for b, (row, at, count) in enumerate(wanted):
-            for k, layer in enumerate(at):
-                start = (b * views + k) * block
-                try:
-                    self.reader.read(row, layer, count, flat[start : start + count * token])
-                except StoreError as error:
-                    place = f"{self.files.name}: {self.meta.key}, row {row}, layer {layer}"
-                    raise type(error)(f"{place}: {error}") from error
-            if count < length:
-                out[b, :, count:] = 0
+        place = f"{self.files.name}: {self.meta.key}"
+        read_blocks(self.reader.read, place, rows, layers, tokens, out)
+
+    def read_block(self, row: int, layer: int, tokens: int, out: memoryview) -> None:
+        """Reads the first tokens of a row's layer into `out`, which has exactly their bytes."""
+        self.reader.read(row, layer, tokens, out)
 
     def stored(self, rows: np.ndarray, layers: np.ndarray, tokens: np.ndarray) -> np.ndarray:
         """Whether every chunk with the first tokens is there.

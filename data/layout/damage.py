@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from ...contracts import StoreError
-from .activations import ActivationArray
+from .blocks import Blocks
 from .chunk_index import ShardIndexError
 from .columns import column_file, is_direct, read_chunk, read_column, require_meta
 from .files import Files
@@ -71,9 +71,9 @@ def verify_chunks(
 
 
 def verify_activations(
-    array: ActivationArray, rows: np.ndarray, counts: np.ndarray, tell: Progress
+    array: Blocks, rows: np.ndarray, counts: np.ndarray, tell: Progress
 ) -> Iterator[Damage]:
-    """Reads every chunk with real tokens once; damage to a shard's index is listed once.
+    """Reads every block with real tokens once; damage to a shard's index is listed once.
 
     Args:
         array: (N, L, T, H).
@@ -81,15 +81,15 @@ def verify_activations(
         counts: (n,) their tokens, at most T.
         tell: told after every row.
     """
-    key, (_, L, T, H) = array.meta.key, array.meta.shape
-    block = np.empty((T, H), array.meta.dtype.newbyteorder("="))
+    key, (_, L, T, H) = array.key, array.shape
+    block = np.empty((T, H), array.dtype)
     damaged_shards: set[str] = set()
     for done, (row, count) in enumerate(zip(rows.tolist(), counts.tolist(), strict=True)):
         zeros = []
         for layer in range(L) if count else ():
             real = block[:count]
             try:
-                array.reader.read(row, layer, count, real.reshape(-1).data.cast("B"))
+                array.read_block(row, layer, count, real.reshape(-1).data.cast("B"))
             except ShardIndexError as error:
                 if error.key not in damaged_shards:
                     yield Damage(key, row, layer, str(error))

@@ -111,6 +111,14 @@ class LocalFiles:
     def exists(self, key: str) -> bool:
         return self.path(key).is_file()
 
+    def size(self, key: str) -> int | None:
+        """The bytes of a file, or None where there is none."""
+        fd = self.open(key)
+        if fd is None:
+            return None
+        with os.fdopen(fd, "rb") as file:
+            return file.seek(0, os.SEEK_END)
+
     def open_array(self, key: str) -> Any:
         import zarr
         from zarr.storage import LocalStore
@@ -189,24 +197,20 @@ class RemoteFiles:
             raise StoreError(f"{self.url} cannot be reached: {error}") from error
 
 
-def open_files(path: str | os.PathLike[str], *, follow_symlinks: bool = False) -> Files:
-    """The files of a store: of `path` itself, or of the `activations.zarr` inside it.
+def is_group(files: Files) -> bool:
+    """Whether there is a Zarr group, v2 or v3, at the root."""
+    return files.exists("zarr.json") or files.exists(".zgroup")
+
+
+def places(path: str | os.PathLike[str], *, follow_symlinks: bool = False) -> tuple[Files, Files]:
+    """Where the store of a path may lie: at `path` itself, or in the `activations.zarr` inside it.
 
     Args:
         path: a folder or an address.
         follow_symlinks: links inside a local store may point out of it.
-
-    Raises:
-        StoreError: neither is a Zarr group.
     """
     address = os.fspath(path).removeprefix("file://")
-    tried = [address, f"{address.rstrip('/')}/activations.zarr"]
-    for candidate in tried:
-        remote = "://" in candidate
-        files = RemoteFiles(candidate) if remote else LocalFiles(Path(candidate), follow_symlinks)
-        if files.exists("zarr.json") or files.exists(".zgroup"):
-            return files
-    raise StoreError(
-        f"no Zarr group at {address!r}: neither it nor {tried[1]!r} has a zarr.json or a .zgroup; "
-        "give the path of a store, or of a folder that holds activations.zarr"
-    )
+    inside = f"{address.rstrip('/')}/activations.zarr"
+    if "://" in address:
+        return RemoteFiles(address), RemoteFiles(inside)
+    return LocalFiles(Path(address), follow_symlinks), LocalFiles(Path(inside), follow_symlinks)

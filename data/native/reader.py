@@ -1,7 +1,6 @@
 """Reads native stores."""
 
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -10,23 +9,22 @@ from ..layout.activations import ActivationArray
 from ..layout.columns import check_range, read_column, require_meta
 from ..layout.files import Files
 from ..layout.json_text import lines, parse_json
-from ..layout.metadata import ArrayMeta
+from ..layout.metadata import ArrayMeta, read_attributes
 from ..logprobs import find_logprobs
 from ..part import StorePart, Text, log_dropped
 from .schema import ACTIVATIONS, SCHEMA, TEXTS, NativeSchema, parse_schema
 
 
-def open_native(files: Files, attributes: dict[str, Any]) -> StorePart:
+def open_native(files: Files) -> StorePart:
     """Opens one native store; reads lengths and labels, and no keys or texts yet.
 
     Args:
         files: the store's.
-        attributes: its root attributes.
 
     Raises:
         StoreError: the store is damaged, or its arrays disagree.
     """
-    schema = parse_schema(attributes, files.name)
+    schema = parse_schema(read_attributes(files), files.name)
     meta = require_meta(files, ACTIVATIONS, schema.rows)
     check_activations(files, schema, meta)
     strings = ("hashkey", "group")

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -14,16 +13,16 @@ from ..layout.columns import check_range, read_column, require_meta
 from ..layout.damage import Damage, Progress, attempt, verify_activations, verify_column
 from ..layout.files import Files
 from ..layout.json_text import lines
-from ..layout.metadata import ArrayMeta
+from ..layout.metadata import ArrayMeta, read_attributes
 from ..logprobs import verify_logprobs
 from .reader import check_activations, parse_text, ranges
 from .schema import ACTIVATIONS, TEXTS, NativeSchema, parse_schema
 from .shard_file import shard_index
 
 
-def verify_native(files: Files, attributes: dict[str, Any], tell: Progress) -> Iterator[Damage]:
+def verify_native(files: Files, tell: Progress) -> Iterator[Damage]:
     """All damage to a native store; arguments as in `open_native`, and whom to tell of progress."""
-    schema = parse_schema(attributes, files.name)
+    schema = parse_schema(read_attributes(files), files.name)
     columns: dict[str, np.ndarray] = {}
     for name in schema.columns:
         damage = list(verify_column(files, name, schema.rows, missing_is_damage=True))
