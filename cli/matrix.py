@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..contracts import ConfigError
-from ..eval import DetectionEvaluation, NoMetrics, write_matrix
+from ..eval import DetectionEvaluation, FittedDetection, NoMetrics, write_matrix
 from ..train import RunFolder
 from .console import print_table
 from .failures import Failures
 from .metric_table import number
-from .scored_run import DetectionSettings, detect
+from .opened_run import OpenRun, open_run, rows_to_score
+from .scored_run import DetectionSettings, fit_run, score_run
 
 
 def score_matrix(
@@ -21,7 +22,8 @@ def score_matrix(
 ) -> Path:
     """Scores every run on its own test rows and on every store; gives the path of the page.
 
-    A run or a store that fails leaves cells with the reason, and the others go on.
+    A run is fitted once, whatever it is scored on. A run or a store that fails leaves cells with
+    the reason, and the others go on.
 
     Args:
         runs: folders of the runs.
@@ -41,15 +43,8 @@ def score_matrix(
             )
     cells: dict[tuple[str, str], DetectionEvaluation | NoMetrics] = {}
     for run in runs:
-        for store in (None, *stores):
-            where = "its own test rows" if store is None else folder_name(store)
-            name = f"{folder_name(run)} on {where}"
-            with failures.guard(name):
-                found = detect(RunFolder(run), store, how).evaluation
-                failures.add_detectors(name, found)
-                cells[folder_name(run), where] = found
-            if name in failures.named:
-                cells[folder_name(run), where] = NoMetrics(reason=failures.named[name])
+        for where, cell in _cells(run, stores, how, failures).items():
+            cells[folder_name(run), where] = cell
     names = list(dict.fromkeys(run for run, _ in cells))
     print_table(
         "AUROC of kNN, by run and store",
@@ -60,6 +55,30 @@ def score_matrix(
         ],
     )
     return write_matrix(out, cells)
+
+
+def _cells(
+    run: str, stores: Sequence[str], how: DetectionSettings, failures: Failures
+) -> dict[str, DetectionEvaluation | NoMetrics]:
+    """What a run that is fitted once finds on its own test rows, and on every store."""
+    name = folder_name(run)
+    wheres = {"its own test rows": None, **{folder_name(store): store for store in stores}}
+    ready: tuple[OpenRun, FittedDetection] | None = None
+    with failures.guard(name):
+        opened = open_run(RunFolder(run))
+        ready = opened, fit_run(opened, how)
+    if ready is None:
+        return dict.fromkeys(wheres, NoMetrics(reason=failures.named[name]))
+    cells: dict[str, DetectionEvaluation | NoMetrics] = {}
+    for where, store in wheres.items():
+        cell = f"{name} on {where}"
+        with failures.guard(cell):
+            found = score_run(*ready, rows_to_score(ready[0], store)).evaluation
+            failures.add_detectors(cell, found)
+            cells[where] = found
+        if cell in failures.named:
+            cells[where] = NoMetrics(reason=failures.named[cell])
+    return cells
 
 
 def folder_name(path: str) -> str:

@@ -1,23 +1,26 @@
 """A run and a store in, an evaluation out: what `evaluate`, `report` and `demo` share."""
 
-import dataclasses
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
-
-from ..contracts import ConfigError, StoreError
 from ..data import ActivationDataset, ActivationParser
-from ..eval import DetectionEvaluation, Reference, evaluate_detection, write_report
+from ..eval import (
+    DetectionEvaluation,
+    FittedDetection,
+    Reference,
+    fit_detection,
+    score_detection,
+    write_report,
+)
 from ..eval.report.kept import ReportInputs, keep_report
-from ..train import RunFolder, load_encoder
+from ..train import RunFolder
 from .console import note, shown_progress
 from .device import usable
 from .layers import ViewLayers
-from .run_data import dataset, every_layer, full_path, groups_of, open_data
+from .opened_run import OpenRun, ToScore, open_run, rows_to_score
+from .run_data import groups_of
 from .settings import RunSettings
 
 
@@ -80,57 +83,59 @@ def detect(
         ConfigError: the other store does not fit the run, or holds nothing new.
         CheckpointError: the folder holds no finished run.
     """
-    how = how or DetectionSettings()
+    run = open_run(folder, store_of_run)
+    rows = rows_to_score(run, store)  # before fitting: what does not fit is refused early
+    return score_run(run, fit_run(run, how or DetectionSettings()), rows)
+
+
+def fit_run(run: OpenRun, how: DetectionSettings) -> FittedDetection:
+    """Fits detectors and baselines on a run's training rows, to score several stores by.
+
+    Args:
+        run: opened.
+        how: settings of the detectors.
+
+    Raises:
+        ConfigError: the device does not work here.
+    """
     device = usable(how.device)
-    config = folder.read_config()
-    settings = RunSettings.from_dict(config)
-    encoder = load_encoder(folder.encoder)
-    if store_of_run is not None:
-        settings = dataclasses.replace(settings, store=full_path(store_of_run))
-    try:
-        own = open_data(settings)
-    except StoreError as error:
-        if store_of_run is None:
-            error.add_note(f"if the store of {folder.path} has moved, --store-of-run says where to")
-        raise
-    layers = ViewLayers.of_run(config)
-    trained_on = dataset(own, settings, "train", layers.ids)
-    require_same_rows(folder, config, trained_on)
-    scored = own if store is None else open_data(settings, store)
-    if store is not None:
-        require_same_kind(own, scored, settings.store, store)
-    read = layers.scored(own)
-    train = every_layer(own, settings, "train", read)
-    val = None if own.splits.val is None else every_layer(own, settings, "val", read)
-    test = every_layer(scored, settings, "test", read)
-    seen = [train] if val is None else [train, val]
-    rows = np.arange(len(test)) if store is None else unseen_rows(test, seen, store)
-    test = test.select(rows)
-    note(f"reading {sum(map(len, seen))} train and val rows and {len(test)} test rows")
+    read = run.layers.scored(run.own)
+    note(f"reading {sum(map(len, run.seen))} train and val rows")
     with shown_progress() as progress:
-        evaluation = evaluate_detection(
-            encoder,
-            train=train,
-            val=val,
-            test=test,
-            views=[read.index(layer) for layer in layers.ids],
+        return fit_detection(
+            run.encoder,
+            train=run.train,
+            val=run.val,
+            views=[read.index(layer) for layer in run.layers.ids],
             batch_size=how.batch_size,
             device=device,
-            train_groups=groups_of(own, "train"),
-            groups=groups_of(scored, "test", rows),
+            train_groups=groups_of(run.own, "train"),
             reference=how.reference,
             k=how.k,
-            seed=settings.data.split_seed,
+            seed=run.settings.data.split_seed,
             progress=progress,
         )
+
+
+def score_run(run: OpenRun, fitted: FittedDetection, rows: ToScore) -> Detection:
+    """Scores rows by what was fitted on a run's training rows.
+
+    Args:
+        run: opened.
+        fitted: on its training rows.
+        rows: those to score.
+    """
+    note(f"reading {len(rows.test)} test rows")
+    with shown_progress() as progress:
+        evaluation = score_detection(fitted, test=rows.test, groups=rows.groups, progress=progress)
     return Detection(
         evaluation=evaluation,
-        settings=settings,
-        train=train,
-        test=test,
-        store=settings.store if store is None else full_path(store),
-        scored=scored,
-        layers=layers,
+        settings=run.settings,
+        train=run.train,
+        test=rows.test,
+        store=rows.store,
+        scored=rows.parser,
+        layers=run.layers,
     )
 
 
@@ -163,68 +168,6 @@ def draw_page(folder: Path, inputs: ReportInputs) -> Path:
         data_summary=inputs.data_summary,
         texts=inputs.texts,
     )
-
-
-def require_same_rows(
-    folder: RunFolder, config: Mapping[str, Any], train: ActivationDataset
-) -> None:
-    """Refuses a run whose data has changed since: its split, and so its test rows, are others now.
-
-    Raises:
-        ConfigError: the rows or labels are not those that the run was trained on.
-    """
-    prints = config.get("fingerprint")
-    known = prints.get("train") if isinstance(prints, Mapping) else None
-    if known != train.fingerprint:
-        raise ConfigError(
-            f"the data of {folder.path} is not what it was trained on: rows, labels or lengths "
-            "have changed, and rows that were trained on may now be test rows; train a new run"
-        )
-
-
-def unseen_rows(
-    test: ActivationDataset, seen: Sequence[ActivationDataset], store: str
-) -> np.ndarray:
-    """Positions of the rows that the run has not seen, neither in train nor in val, by hashkey.
-
-    Raises:
-        ConfigError: it has seen all of them.
-    """
-    keys = {key for part in seen for key in part.hashkeys}
-    rows = np.array([i for i, key in enumerate(test.hashkeys) if key not in keys], np.int64)
-    if not len(rows):
-        raise ConfigError(
-            f"the run has seen every row of {store} in training; score its own test rows with "
-            "kview evaluate RUN, or another store"
-        )
-    if len(rows) < len(test):
-        note(f"{len(test) - len(rows)} rows of {store} were seen in training and are left out")
-    return rows
-
-
-def require_same_kind(
-    own: ActivationParser, other: ActivationParser, own_name: str, other_name: str
-) -> None:
-    """Refuses a store whose layers, hidden size or model are not the run's.
-
-    Raises:
-        ConfigError: naming what differs.
-    """
-    pairs = {
-        "layers": (own.store.layer_ids, other.store.layer_ids),
-        "hidden size": (own.store.hidden_size, other.store.hidden_size),
-        "model": (own.store.model, other.store.model),
-    }
-    unlike = [
-        f"{name} {theirs} (the run: {ours})"
-        for name, (ours, theirs) in pairs.items()
-        if ours != theirs and ours and theirs  # a store need not name its model
-    ]
-    if unlike:
-        raise ConfigError(
-            f"{other_name} does not fit a run on {own_name}: {'; '.join(unlike)}; score a store "
-            "recorded from the same model"
-        )
 
 
 def data_summary(found: Detection) -> dict[str, str | int | float]:

@@ -6,14 +6,17 @@ from .cosine_evaluator import CosineEvaluator, CosineReport, CosineStatistics
 from .detection.calibration import Calibration, ReliabilityBin
 from .detection.choice import Choice
 from .detection.comparison import Difference
+from .detection.default_detectors import default_detectors
 from .detection.detectors import CosineDetector, KNNDetector
-from .detection.evaluate import default_detectors, evaluate_detection
+from .detection.evaluate import evaluate_detection
+from .detection.fit import FittedDetection, fit_detection
 from .detection.intervals import Estimate
 from .detection.mahalanobis import MahalanobisDetector, RelativeMahalanobisDetector
 from .detection.neighbours import ChosenK, choose_k
 from .detection.outputs import evaluation_json, write_evaluation
 from .detection.reference import Reference, reference_set
 from .detection.results import DetectionEvaluation, Scored, ScoredLayer
+from .detection.score import score_detection
 from .detection.scoring import DetectionMetrics, NoMetrics
 from .detection.two_class import LogisticDetector, TwoClassKNNDetector
 from .detection.verdict import Verdict
@@ -55,6 +58,7 @@ __all__ = [
     "Evaluator",
     "EvaluatorError",
     "EvaluatorManager",
+    "FittedDetection",
     "KNNDetector",
     "KViewMetricValues",
     "KViewMetrics",
@@ -77,10 +81,12 @@ __all__ = [
     "evaluate_detection",
     "evaluation_json",
     "evenly_spaced",
+    "fit_detection",
     "intra_inter_margin",
     "intra_sample_cosine_mean",
     "reference_set",
     "sample_ids",
+    "score_detection",
     "view_retrieval_top1",
     "write_evaluation",
     "write_matrix",

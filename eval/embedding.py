@@ -150,6 +150,16 @@ def at_views(embeddings: EmbeddingBatch, views: Sequence[int]) -> EmbeddingBatch
     )
 
 
+def require_every_layer(source: KViewSource) -> None:
+    """Refuses a source that shows fewer or more views than it has layers, before it is read.
+
+    Raises:
+        ConfigError: saying so.
+    """
+    if source.num_views != len(source.layer_ids):
+        raise _not_every_layer(source)
+
+
 def layer_means(
     source: KViewSource,
     progress: Count = uncounted,
@@ -247,8 +257,12 @@ def _layer_order(batch: KViewBatch, source: KViewSource) -> Tensor | None:
     if batch.view_indices is not None:
         shown, order = batch.view_indices.cpu().sort(dim=1)  # (B, L)
     if batch.num_views != len(layers) or (shown is not None and bool((shown != layers).any())):
-        raise ConfigError(
-            f"the source shows {source.num_views} views of {len(source.layer_ids)} layers, and not "
-            "every layer once; give one that does, as dataset.with_views(range(L))"
-        )
+        raise _not_every_layer(source)
     return order
+
+
+def _not_every_layer(source: KViewSource) -> ConfigError:
+    return ConfigError(
+        f"the source shows {source.num_views} views of {len(source.layer_ids)} layers, and not "
+        "every layer once; give one that does, as dataset.with_views(range(L))"
+    )

@@ -1,40 +1,16 @@
 """Detection from end to end: an encoder and its data in, the metrics of all detectors out."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from ...contracts import ConfigError, Detector, Encoder, KViewSource, ViewEncoder
-from ...contracts.settings import Count, NotNegativeInt, checked
+from ...contracts import Detector, Encoder, KViewSource, ViewEncoder
 from ..progress import Progress, silent
-from .baselines.by_layer import by_layer
-from .baselines.fit import fit_baselines
-from .baselines.layer_scores import best_layer
-from .baselines.probe import Probe
-from .choice import choose
-from .comparison import LabelledRows
-from .detectors import CosineDetector, KNNDetector
-from .fitted import Embedded, fitted_scores
-from .folds import require_group_per_row
-from .foreign import guarded, require_names
-from .held_out import HeldOut, labelled_scores
-from .layer_map import knn_by_layer, layer_map
-from .mahalanobis import MahalanobisDetector, RelativeMahalanobisDetector
-from .neighbours import choose_k
-from .reference import Reference, reference_rows, select
-from .results import DetectionEvaluation, Scored, ScoredLayer
-from .rows import layers_of_all, read_rows, view_positions
-from .scoring import NoMetrics
-from .split_scores import SplitScores
-from .two_class import LogisticDetector, TwoClassKNNDetector
-from .untrained import untrained
-from .verdict import verdict
+from .fit import fit_detection
+from .reference import Reference
+from .results import DetectionEvaluation
+from .score import require_scorable, score_detection
 
 
 def evaluate_detection(
@@ -57,10 +33,11 @@ def evaluate_detection(
 ) -> DetectionEvaluation:
     """Fits detectors and baselines on the training rows, and scores the test rows.
 
-    Each source is read once. Nothing is chosen by looking at the test rows' labels: the detector to
-    rely on (`choice`), the baseline that it has to beat (`best_baseline`), and what makes
-    probabilities of scores, come from the validation rows. Mean activations of all rows and layers
-    lie in unnamed files in the temporary folder (TMPDIR) meanwhile, 4 bytes a number.
+    It is `fit_detection` and `score_detection` in one: call these to score several sources by one
+    fit. Each source is read once. Nothing is chosen by looking at the test rows' labels: the
+    detector to rely on (`choice`), the baseline that it has to beat (`best_baseline`), and what
+    makes probabilities of scores, come from the validation rows. Mean activations of all rows and
+    layers lie in unnamed files in the temporary folder (TMPDIR) meanwhile, 4 bytes a number.
 
     Args:
         encoder: in any mode; it is evaluated in eval mode and restored.
@@ -103,189 +80,21 @@ def evaluate_detection(
         >>> found.choice.name, found.choice.validated
         ('knn', False)
     """
-    require_names(detectors or ())
-    sources = {"train": train, "test": test} | ({} if val is None else {"val": val})
-    layers = layers_of_all(sources)
-    known = encoder.encoder if isinstance(encoder, ViewEncoder) else encoder
-    positions = view_positions(views, layers, getattr(known, "layer_ids", None))
-    checked(NotNegativeInt, n_resamples=n_resamples)
-    checked(Reference, reference=reference)
-    require_group_per_row(train_groups, len(train))
-    require_group_per_row(groups, len(test))
-    at_once = max(1, checked(Count, batch_size=batch_size) * len(positions) // len(layers))
-    fresh = untrained(encoder, seed)
-    other = None if isinstance(fresh, NoMetrics) else fresh
-    with ExitStack() as files:
-        rows = {
-            name: read_rows(
-                encoder,
-                other,
-                source,
-                positions,
-                at_once,
-                device,
-                files,
-                progress=partial(progress, f"embedding {name} rows"),
-            )
-            for name, source in sources.items()
-        }
-        fitted_on, scored, validation = rows["train"], rows["test"], rows.get("val")
-        in_reference = reference_rows(fitted_on.embedded, reference)
-        of_layers = by_layer(
-            layers,
-            fitted_on.means,
-            fitted_on.labels,
-            [rows[name].means for name in ("test", "val") if name in rows],
-            views=positions,
-            groups=train_groups,
-            seed=seed,
-            progress=partial(progress, "probing layers"),
-        )
-    embedded = Embedded(
-        train=fitted_on.embedded,
-        test=scored.embedded,
-        val=None if validation is None else validation.embedded,
-    )
-    neighbours = (
-        choose_k(embedded.train, embedded.val, reference=reference).k if k == "validation" else k
-    )
-    judge = _Judge(
-        LabelledRows(scored.labels, groups, n_resamples, seed),
-        None if validation is None else validation.labels,
-    )
-    detected = judge.scored(
-        {
-            name: guarded(name, partial(fitted_scores, detector, embedded, reference))
-            for name, detector in (detectors or default_detectors(neighbours)).items()
-        }
-    )
-    baselines = judge.scored(
-        fit_baselines(
-            of_layers,
-            fitted_on,
-            scored,
-            validation,
-            untrained=fresh if isinstance(fresh, NoMetrics) else None,
-            reference=reference,
-            k=neighbours,
-        )
-    )
-    if both := sorted(set(detected.found) & set(baselines.found)):
-        raise ConfigError(f"detectors {both} have the names of baselines; give them others")
-    choice = choose(detected.on_val or dict.fromkeys(detected.found), "knn")
-    best = choose(baselines.on_val, "probe") if baselines.on_val else None
-    differences = judge.rows.differences(
-        detected.scores,
-        baselines.scores,
-        primary=(choice.name, best.name) if best and detected.scores else None,
-    )
-    knn = knn_by_layer(select(embedded.train, in_reference), embedded.test, neighbours)
-    return DetectionEvaluation(
-        hashkeys=tuple(test.hashkeys),
-        labels=scored.labels,
-        choice=choice,
-        best_baseline=best,
-        detectors=detected.found,
-        baselines=baselines.found,
-        differences=differences,
-        verdict=verdict(
-            differences,
-            {name: s.metrics for name, s in {**detected.found, **baselines.found}.items()},
-            n_groups=judge.rows.n_groups,
-            validated=best is not None and best.validated,
-        ),
-        layers=_layer_table(
-            layers, dict(zip(positions, knn, strict=True)), of_layers.probes, judge.rows
-        ),
-        layer_map=layer_map(embedded.test, tuple(layers[p] for p in positions), seed),
+    require_scorable(train.layer_ids, test, groups, n_resamples)
+    fitted = fit_detection(
+        encoder,
+        train=train,
+        val=val,
+        views=views,
+        batch_size=batch_size,
+        device=device,
+        train_groups=train_groups,
         reference=reference,
-        n_train=len(train),
-        n_val=0 if val is None else len(val),
-        n_reference=len(in_reference),
-        k=neighbours,
-        view_layers=tuple(layers[p] for p in positions),
-        n_resamples=judge.rows.n_resamples,
-        grouped=groups is not None,
+        k=k,
+        detectors=detectors,
         seed=seed,
-        embeddings=embedded.test.to("cpu"),
+        progress=progress,
     )
-
-
-def default_detectors(k: int = 10) -> dict[str, Detector]:
-    """The detectors that are reported where none are chosen, unfitted."""
-    return {
-        "knn": KNNDetector(k),
-        "mahalanobis": MahalanobisDetector(),
-        "cosine": CosineDetector(),
-        "relative_mahalanobis": RelativeMahalanobisDetector(),
-        "two_class_knn": TwoClassKNNDetector(k),
-        "logistic": LogisticDetector(),
-    }
-
-
-@dataclass(frozen=True, slots=True)
-class _Judged:
-    """Scorers of a kind.
-
-    Attributes:
-        found: their scores and metrics, by name.
-        on_val: of those with scores, what the labelled validation rows say; None without such rows.
-    """
-
-    found: dict[str, Scored]
-    on_val: dict[str, HeldOut | None]
-
-    @property
-    def scores(self) -> dict[str, NDArray[np.float64]]:
-        """Of the test rows, by name."""
-        return {name: s.scores for name, s in self.found.items() if s.scores is not None}
-
-
-@dataclass(frozen=True, slots=True)
-class _Judge:
-    """What scores are worth.
-
-    Attributes:
-        rows: the labelled test rows.
-        val_labels: of the validation rows; None without.
-    """
-
-    rows: LabelledRows
-    val_labels: NDArray[np.int8] | None
-
-    def scored(self, scores: Mapping[str, SplitScores | NoMetrics]) -> _Judged:
-        found, on_val = {}, {}
-        for name, each in scores.items():
-            if isinstance(each, NoMetrics):
-                found[name] = Scored(scores=None, metrics=each)
-                continue
-            held_out = None
-            if each.val is not None and self.val_labels is not None:
-                held_out = labelled_scores(each.val, self.val_labels)
-            metrics = self.rows.metrics(each.test, held_out)
-            found[name], on_val[name] = Scored(scores=each.test, metrics=metrics), held_out
-        return _Judged(found, on_val)
-
-
-def _layer_table(
-    layers: tuple[int, ...],
-    knn: Mapping[int, NDArray[np.float64]],
-    probes: list[Probe] | NoMetrics,
-    labelled: LabelledRows,
-) -> tuple[ScoredLayer, ...]:
-    """What each layer detects; kNN at the layers that were embedded, by position, alone."""
-    unseen = NoMetrics(reason="no view is drawn from this layer")
-    n = len(labelled)
-    best = None if isinstance(probes, NoMetrics) else best_layer(probes)
-    return tuple(
-        ScoredLayer(
-            layer=layer,
-            knn=labelled.metrics(knn[i]) if i in knn else unseen,
-            probe=probes
-            if isinstance(probes, NoMetrics)
-            else labelled.metrics(probes[i].scores[:n]),
-            probe_cv_auroc=None if isinstance(probes, NoMetrics) else probes[i].cv_auroc,
-            chosen=best is not None and best.layer == layer,
-        )
-        for i, layer in enumerate(layers)
+    return score_detection(
+        fitted, test=test, groups=groups, n_resamples=n_resamples, progress=progress
     )

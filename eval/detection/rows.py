@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,11 +18,12 @@ from ...contracts import (
     ViewEncoder,
 )
 from ...contracts.view_encoder import eval_mode
-from ..embedding import embed_layers, placed, view_encoder_at
+from ..embedding import embed_layers, placed, require_every_layer, view_encoder_at
 from ..progress import Count, uncounted
 from ..unit_vectors import sample_vectors
 from .baselines.logprobs import logprob_scores
 from .layer_means import LayerMeans
+from .scoring import NoMetrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +33,15 @@ class Rows:
     Attributes:
         source: where they came from.
         embedded: at the K view layers, (N, K, D).
-        untrained: the same rows' vectors by the untrained encoder, (N, 2, D), both views alike;
-            None without one.
+        untrained: the same rows' vectors by the untrained encoder, (N, 2, D), both views alike; or
+            why there is none.
         means: of the activations at every layer.
         logprobs: scores from log-probabilities by name, (N,); empty where the source has none.
     """
 
     source: KViewSource
     embedded: EmbeddingBatch
-    untrained: EmbeddingBatch | None
+    untrained: EmbeddingBatch | NoMetrics
     means: LayerMeans
     logprobs: Mapping[str, NDArray[np.float64]]
 
@@ -51,39 +52,45 @@ class Rows:
 
     def vectors(self, x: Tensor) -> EmbeddingBatch:
         """These rows with given vectors (N, D) in place of embeddings."""
-        return EmbeddingBatch(
-            z_views=x.to(self.embedded.z_views.device).unsqueeze(1).expand(-1, 2, -1),
-            hashkey=self.embedded.hashkey,
-            halu=self.embedded.halu,
-        )
+        return _in_place(self.embedded, x)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How rows are read: the training rows, and in the same way all that are scored.
+
+    Attributes:
+        encoder: the one to evaluate.
+        untrained: another to embed with; or why there is none.
+        layers: the model's layer ids, each a view of every source.
+        positions: of the K view layers among them.
+        batch_size: rows read at once.
+        device: where encoders work; None for where they are.
+    """
+
+    encoder: Encoder | ViewEncoder
+    untrained: Encoder | ViewEncoder | NoMetrics
+    layers: tuple[int, ...]
+    positions: tuple[int, ...]
+    batch_size: int
+    device: torch.device | str | None
 
 
 def read_rows(
-    encoder: Encoder | ViewEncoder,
-    untrained: Encoder | ViewEncoder | None,
-    source: KViewSource,
-    positions: Sequence[int],
-    batch_size: int,
-    device: torch.device | str | None,
-    open_files: ExitStack,
-    progress: Count = uncounted,
+    how: Reading, source: KViewSource, open_files: ExitStack, progress: Count = uncounted
 ) -> Rows:
     """Reads a source once, embedding it at the view layers.
 
     Args:
-        encoder: the one to evaluate.
-        untrained: another to embed with, or None.
+        how: with which encoders, and at which layers.
         source: the rows, every layer a view.
-        positions: of the view layers.
-        batch_size: rows read at once.
-        device: where encoders work; None for where they are.
         open_files: closes the file in which means lie.
         progress: called with the rows that are read, and with all there are.
     """
     means = open_files.enter_context(LayerMeans(len(source), len(source.layer_ids)))
-    fresh = (
-        None if untrained is None else placed(view_encoder_at(untrained, source, positions), device)
-    )
+    other, fresh = how.untrained, None
+    if not isinstance(other, NoMetrics):
+        fresh = placed(view_encoder_at(other, source, how.positions), how.device)
     vectors: list[Tensor] = []
     logprobs: dict[str, list[Tensor]] = {}
 
@@ -102,32 +109,50 @@ def read_rows(
                 logprobs.setdefault(name, []).append(scores)
 
     embedded = embed_layers(
-        encoder, source, views=positions, see=see, batch_size=batch_size, device=device
+        how.encoder,
+        source,
+        views=how.positions,
+        see=see,
+        batch_size=how.batch_size,
+        device=how.device,
     )
-    rows = Rows(
+    return Rows(
         source=source,
         embedded=embedded,
-        untrained=None,
+        untrained=other
+        if isinstance(other, NoMetrics)
+        else _in_place(embedded, torch.cat(vectors)),
         means=means,
         logprobs={name: torch.cat(each).cpu().numpy() for name, each in logprobs.items()},
     )
-    return rows if fresh is None else replace(rows, untrained=rows.vectors(torch.cat(vectors)))
 
 
-def layers_of_all(sources: Mapping[str, KViewSource]) -> tuple[int, ...]:
-    """The layers that all sources show.
+def _in_place(embedded: EmbeddingBatch, x: Tensor) -> EmbeddingBatch:
+    """The same rows with given vectors (N, D) in place of embeddings."""
+    return EmbeddingBatch(
+        z_views=x.to(embedded.z_views.device).unsqueeze(1).expand(-1, 2, -1),
+        hashkey=embedded.hashkey,
+        halu=embedded.halu,
+    )
+
+
+def require_layers(layers: Sequence[int], name: str, source: KViewSource) -> None:
+    """Refuses a source that shows other layers than the training rows, or not every one.
+
+    Args:
+        layers: the training rows' layer ids.
+        name: of the source.
+        source: some rows.
 
     Raises:
-        ConfigError: they show different ones.
+        ConfigError: saying which.
     """
-    shown = {name: tuple(source.layer_ids) for name, source in sources.items()}
-    first = next(iter(shown.values()))
-    if any(ids != first for ids in shown.values()):
+    if tuple(source.layer_ids) != tuple(layers):
         raise ConfigError(
-            f"{', '.join(f'{name} shows layers {ids}' for name, ids in shown.items())}; what is "
-            "fitted on a layer needs the same one to score"
+            f"train shows layers {tuple(layers)}, {name} shows layers {tuple(source.layer_ids)}; "
+            "what is fitted on a layer needs the same one to score"
         )
-    return first
+    require_every_layer(source)
 
 
 def view_positions(

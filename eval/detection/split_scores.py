@@ -1,12 +1,12 @@
 """Scores of the rows that are scored: the test rows, and the validation rows where there are."""
 
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from .fitted import Scores
+from .scoring import NoMetrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +18,24 @@ class SplitScores:
         val: of the validation rows, (v,); None without.
     """
 
-    test: Array
-    val: Array | None
+    test: NDArray[np.float64]
+    val: NDArray[np.float64] | None
 
-    @classmethod
-    def cut(cls, scores: Array, n_test: int, validated: bool) -> Self:
-        """Scores of the test rows and, behind them, of the validation rows."""
-        return cls(scores[:n_test], scores[n_test:] if validated else None)
+
+def joined(test: Scores, val: Scores | None) -> dict[str, SplitScores | NoMetrics]:
+    """Every scorer's scores of both; or why it has none of one of them.
+
+    Args:
+        test: of the test rows, by scorer.
+        val: of the validation rows, by the same scorers; None without.
+    """
+    found: dict[str, SplitScores | NoMetrics] = {}
+    for name, scores in test.items():
+        on_val = None if val is None else val[name]
+        if isinstance(on_val, NoMetrics):
+            found[name] = on_val
+        elif isinstance(scores, NoMetrics):
+            found[name] = scores
+        else:
+            found[name] = SplitScores(scores, on_val)
+    return found

@@ -1,56 +1,66 @@
 """One layer's activations as features: standardised by the training rows."""
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..folds import Folds
 
+_ROWS = 1024
+"""Rows that are copied to float64 at once: such a copy of all is large."""
+
 
 @dataclass(frozen=True, slots=True)
 class LayerFeatures:
-    """What every baseline of one layer is made of.
+    """What every baseline of one layer is fitted on: the labelled training rows.
 
     Attributes:
         layer: the model's layer id.
-        x: of the labelled training rows, (n, H).
-        y: whether these are hallucinated, (n,).
-        asked: of the rows to score, (m, H).
-        parts: the folds of the labelled training rows.
+        x: standardised, (n, H).
+        y: whether rows are hallucinated, (n,).
+        parts: the folds.
     """
 
     layer: int
     x: NDArray[np.float32]
     y: NDArray[np.bool_]
-    asked: NDArray[np.float32]
     parts: Folds
 
 
-def standardised(
-    x: NDArray[np.float32], *others: NDArray[np.float32]
-) -> tuple[NDArray[np.float32], ...]:
-    """Features less their mean over x's rows, in its deviations, and others on the same scale.
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """The scale of one layer's features: their mean, and their deviation.
 
-    A feature that is constant in x says nothing, and stays at zero there.
+    Attributes:
+        mean: (H,).
+        deviation: (H,); 1 of a feature that is constant, which says nothing and stays at zero.
     """
-    mean = x.mean(axis=0, dtype=np.float64)
-    squares = sum(
-        np.square(rows.astype(np.float64) - mean).sum(axis=0)
-        for rows in np.array_split(x, -(-len(x) // 1024))  # a float64 copy of all is large
-    )
-    scale = np.sqrt(squares / len(x))
-    scale[scale <= 1e-6 * np.abs(mean)] = 1  # float32's rounding, and no deviation
-    scale[scale == 0] = 1
-    return tuple(_scaled(each, mean, scale) for each in (x, *others))
 
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
 
-def _scaled(x: NDArray, mean: NDArray[np.float64], scale: NDArray[np.float64]) -> NDArray:
-    out = np.empty_like(x)
-    for start in range(0, len(x), 1024):
-        rows = slice(start, start + 1024)
-        out[rows] = (x[rows] - mean) / scale
-    return out
+    @classmethod
+    def of(cls, x: NDArray[np.float32]) -> Self:
+        """That of rows (N, H)."""
+        mean = x.mean(axis=0, dtype=np.float64)
+        squares = sum(
+            np.square(rows.astype(np.float64) - mean).sum(axis=0)
+            for rows in np.array_split(x, -(-len(x) // _ROWS))
+        )
+        deviation = np.sqrt(squares / len(x))
+        deviation[deviation <= 1e-6 * np.abs(mean)] = 1  # float32's rounding, and no deviation
+        deviation[deviation == 0] = 1
+        return cls(mean, deviation)
+
+    def standardised(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Rows' features less the mean, in deviations, (m, H)."""
+        out = np.empty_like(x)
+        for start in range(0, len(x), _ROWS):
+            rows = slice(start, start + _ROWS)
+            out[rows] = (x[rows] - self.mean) / self.deviation
+        return out
 
 
 def cv_auroc(held_out: NDArray[np.float64], y: NDArray[np.bool_], parts: Folds) -> float:

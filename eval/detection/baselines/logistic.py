@@ -20,17 +20,21 @@ class Turned:
     """Features in coordinates in which a ridge penalty is what it was.
 
     Attributes:
-        fit: of the rows to fit on, (n, r).
-        asked: of the rows to score, (m, r).
-        squares: mean squares of the columns of `fit`, (r,).
+        x: of the rows to fit on, (n, r).
+        axes: the coordinates' directions, (H, r), orthonormal; None where they are the features.
+        squares: mean squares of the columns of `x`, (r,).
     """
 
-    fit: NDArray[np.floating]
-    asked: NDArray[np.floating]
+    x: NDArray[np.floating]
+    axes: Array | None
     squares: Array
 
+    def back(self, weights: Array) -> Array:
+        """Weights of these coordinates as weights of the features: (r, q) -> (H, q)."""
+        return weights if self.axes is None else self.axes @ weights
 
-def turned(x: NDArray[np.float32], asked: NDArray[np.float32]) -> Turned:
+
+def turned(x: NDArray[np.float32]) -> Turned:
     """Features on their principal axes, where these cost less than they save.
 
     The weights that minimise a loss of x w plus |w|^2 lie in the span of x's rows, so n rows of
@@ -38,41 +42,41 @@ def turned(x: NDArray[np.float32], asked: NDArray[np.float32]) -> Turned:
 
     Args:
         x: rows to fit on, standardised, (n, H).
-        asked: rows to score, likewise, (m, H).
     """
-    n, H = x.shape
-    if min(n, H) > _FEW:
-        return Turned(x, asked, np.ones(H))
-    return _on_axes(x.astype(np.float64), asked.astype(np.float64))
+    if min(x.shape) > _FEW:
+        return Turned(x, None, np.ones(x.shape[1]))
+    return _on_axes(x.astype(np.float64))
 
 
-def _on_axes(x: Array, asked: Array) -> Turned:
+def _on_axes(x: Array) -> Turned:
     n, H = x.shape
     values, axes = np.linalg.eigh(x @ x.T if n < H else x.T @ x)
     kept = values > 1e-10 * values[-1]
     axes = axes[:, kept]
     if n < H:
         axes = x.T @ axes / np.sqrt(values[kept])  # (H, r), orthonormal
-    return Turned(x @ axes, asked @ axes, values[kept] / n)
+    return Turned(x @ axes, axes, values[kept] / n)
 
 
 @dataclass(frozen=True, slots=True)
-class LogOdds:
-    """What regressions with one penalty say, one per column.
+class Regressions:
+    """Those with one penalty, one per column.
 
     Attributes:
-        fit: of the rows given to fit on, those left out included, (n, q).
-        asked: of the rows to score, (m, q).
+        log_odds: of the rows given to fit on, those left out included, (n, q).
+        weights: of the features, (H, q).
+        intercepts: (q,).
     """
 
-    fit: Array
-    asked: Array
+    log_odds: Array
+    weights: Array
+    intercepts: Array
 
 
 def fit_logistic(
     features: Turned, y: NDArray[np.bool_], used: NDArray[np.bool_], strengths: Sequence[float]
-) -> list[LogOdds]:
-    """Log-odds of logistic regressions with a ridge penalty and a free intercept, per strength.
+) -> list[Regressions]:
+    """Logistic regressions with a ridge penalty and a free intercept, per strength.
 
     Each minimises sum_i log(1 + exp(-+(x_i w + b))) + |w|^2 / (2 strength) over the rows that it
     uses, as scikit-learn's `LogisticRegression(C=strength)` does. Those of one strength are
@@ -80,7 +84,7 @@ def fit_logistic(
     by the largest curvature that it can have (Boehning 1992): a quarter of the squares'.
 
     Args:
-        features: of n rows to fit on and m to score.
+        features: of n rows to fit on.
         y: whether a row is hallucinated, (n,).
         used: which rows each of q regressions is fitted on, (n, q).
         strengths: the inverse penalties, the smallest first.
@@ -89,7 +93,7 @@ def fit_logistic(
     from scipy.special import expit
     from threadpoolctl import threadpool_limits
 
-    x, q = features.fit, used.shape[1]
+    x, q = features.x, used.shape[1]
     share = used / used.sum(axis=0)
     signs = np.where(y, 1.0, -1.0)[:, None]
     weights = np.zeros((x.shape[1] + 1, q))  # the last row holds the intercepts
@@ -116,7 +120,7 @@ def fit_logistic(
         with threadpool_limits(None if x.shape[1] > _FEW else 1):  # small products: threads wait
             end = minimize(loss, start, jac=True, method="L-BFGS-B", options=options).x
         weights = scale * end.reshape(-1, q)
-        found.append(LogOdds(_log_odds(x, weights), _log_odds(features.asked, weights)))
+        found.append(Regressions(_log_odds(x, weights), features.back(weights[:-1]), weights[-1]))
     return found
 
 

@@ -5,6 +5,8 @@ from torch import Tensor
 
 from ....contracts import ResponseLogprobs, boundary
 
+LOGPROB_BASELINES = ("logprob_mean", "logprob_min", "perplexity", "topk_entropy")
+
 
 @boundary
 def logprob_scores(logprobs: ResponseLogprobs) -> dict[str, Tensor]:

@@ -2,12 +2,12 @@
 
 import numpy as np
 
+from .layer_direction import LayerDirection
 from .layer_features import LayerFeatures, cv_auroc
-from .layer_scores import LayerScores
 
 
-def mass_mean(features: LayerFeatures) -> LayerScores:
-    """How far rows lie along the difference of the classes' means (Marks and Tegmark 2023).
+def mass_mean(features: LayerFeatures) -> LayerDirection:
+    """The difference of the classes' means (Marks and Tegmark 2023).
 
     On standardised activations, which whitens each dimension by itself: a causal model's few huge
     dimensions would else be all of it.
@@ -18,8 +18,8 @@ def mass_mean(features: LayerFeatures) -> LayerScores:
         [x[rows][y[rows]].mean(axis=0) - x[rows][~y[rows]].mean(axis=0) for rows in each], axis=1
     )  # (H, folds + 1)
     held_out = (x @ directions[:, :-1]).astype(np.float64)
-    return LayerScores(
+    return LayerDirection(
         layer=features.layer,
         cv_auroc=cv_auroc(held_out, y, parts),
-        scores=(features.asked @ directions[:, -1]).astype(np.float64),
+        weights=directions[:, -1],
     )

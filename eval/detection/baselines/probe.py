@@ -6,18 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .layer_direction import LayerDirection
 from .layer_features import LayerFeatures, cv_auroc
-from .layer_scores import LayerScores
 from .logistic import fit_logistic, turned
-
-Array = NDArray[np.float64]
 
 _STRENGTHS = (1e-4, 1e-2, 1.0)
 """Inverse penalties that the probe chooses from, on standardised features."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Probe(LayerScores):
+class Probe(LayerDirection):
     """A probe on one layer; its scores are log-odds.
 
     Attributes:
@@ -37,22 +35,31 @@ def probe(features: LayerFeatures) -> Probe:
     used = np.ones((len(y), len(parts) + 1), bool)  # the last regression uses every row
     for fold, (_, out) in enumerate(parts):
         used[out, fold] = False
-    found = fit_logistic(turned(features.x, features.asked), y, used, _STRENGTHS)
-    quality = [cv_auroc(log_odds.fit, y, parts) for log_odds in found]
+    found = fit_logistic(turned(features.x), y, used, _STRENGTHS)
+    quality = [cv_auroc(regressions.log_odds, y, parts) for regressions in found]
     best = int(np.argmax(quality))  # the smallest strength of equals
-    held_out = np.concatenate([found[best].fit[out, f] for f, (_, out) in enumerate(parts)])
+    held_out = np.concatenate([found[best].log_odds[out, f] for f, (_, out) in enumerate(parts)])
     return Probe(
         layer=features.layer,
         strength=_STRENGTHS[best],
         cv_auroc=quality[best],
-        scores=found[best].asked[:, -1],
+        weights=found[best].weights[:, -1],
+        offset=float(found[best].intercepts[-1]),
         held_out_mean=float(held_out.mean()),
         held_out_std=float(held_out.std()),
     )
 
 
-def average(probes: Sequence[Probe]) -> Array:
-    """The mean over layers of log-odds on one scale, that of the training rows held out, (m,)."""
-    known = [probe for probe in probes if probe.held_out_std > 0]
-    scores = [(probe.scores - probe.held_out_mean) / probe.held_out_std for probe in known]
-    return np.mean(scores, axis=0) if scores else np.zeros_like(probes[0].scores)
+def average(probes: Sequence[Probe], scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean over layers of log-odds on one scale, that of the training rows held out, (m,).
+
+    Args:
+        probes: of L layers.
+        scores: theirs, (L, m).
+    """
+    scaled = [
+        (each - probe.held_out_mean) / probe.held_out_std
+        for probe, each in zip(probes, scores, strict=True)
+        if probe.held_out_std > 0
+    ]
+    return np.mean(scaled, axis=0) if scaled else np.zeros(scores.shape[1])

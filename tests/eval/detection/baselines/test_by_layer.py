@@ -1,7 +1,5 @@
 """What each layer's activations give: probes, mass-means, and the mean over view layers."""
 
-from contextlib import ExitStack
-
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
@@ -9,8 +7,13 @@ from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
 from kview.eval import NoMetrics
-from kview.eval.detection.baselines.by_layer import ByLayer, by_layer
-from kview.eval.detection.baselines.layer_scores import best_layer
+from kview.eval.detection.baselines.by_layer import (
+    FittedLayers,
+    LayerScores,
+    fit_layers,
+    score_layers,
+)
+from kview.eval.detection.baselines.layer_direction import best_layer
 from kview.eval.detection.baselines.probe import average
 from kview.eval.detection.folds import folds
 from kview.eval.detection.layer_means import LayerMeans
@@ -28,36 +31,46 @@ def kept(x: np.ndarray) -> LayerMeans:
     return found
 
 
-def found_in(train, *asked, views=(0, 2), **settings) -> ByLayer:
-    with ExitStack() as files:
-        x, *others = (files.enter_context(kept(means(source))) for source in (train, *asked))
-        return by_layer(train.layer_ids, x, train.labels, others, views=views, **settings)
+def fitted_on(train, views=(0, 2), **settings) -> FittedLayers:
+    with kept(means(train)) as x:
+        return fit_layers(train.layer_ids, x, train.labels, views=views, **settings)
 
 
-def probes_of(found: ByLayer) -> list:
+def scored(fitted: FittedLayers, source) -> LayerScores:
+    with kept(means(source)) as x:
+        return score_layers(fitted, x)
+
+
+def probes_of(found: FittedLayers) -> list:
+    assert not isinstance(found.probes, NoMetrics)
+    return found.probes
+
+
+def by_probe(found: LayerScores) -> np.ndarray:
     assert not isinstance(found.probes, NoMetrics)
     return found.probes
 
 
 def test_the_probe_finds_the_layers_that_hold_the_signal(source_of):
-    found = found_in(source_of(60, seed=1), source_of(40, seed=2))
+    found = fitted_on(source_of(60, seed=1))
     assert not isinstance(found.mass_means, NoMetrics)
     for layers in (probes_of(found), found.mass_means):
         assert [scores.layer for scores in layers] == [0, 1, 2, 3, 4]
         assert max(s.cv_auroc for s in layers[:2]) < min(s.cv_auroc for s in layers[2:])
-        assert best_layer(layers).cv_auroc == max(s.cv_auroc for s in layers)
+        assert layers[best_layer(layers)].cv_auroc == max(s.cv_auroc for s in layers)
 
 
 @pytest.mark.parametrize("hidden", [4, 200])
 def test_the_probe_is_the_logistic_regression_it_says_it_is(source_of, hidden):
     train, test = (source_of(40, seed=s, hidden=hidden, layers=3) for s in (1, 2))
-    probe = probes_of(found_in(train, test))[1]
+    fitted = fitted_on(train)
+    probe = probes_of(fitted)[1]
     x, z = (means(source)[:, 1].astype(np.float64) for source in (train, test))
     scaler = StandardScaler().fit(x)
     x, z, y = scaler.transform(x), scaler.transform(z), train.labels
     model = LogisticRegression(C=probe.strength, max_iter=5000, tol=1e-8).fit(x, y)
     expected = model.decision_function(z)
-    np.testing.assert_allclose(probe.scores, expected, rtol=0.005, atol=0.005)
+    np.testing.assert_allclose(by_probe(scored(fitted, test))[1], expected, rtol=0.005, atol=0.005)
     aurocs = {}
     for strength in (1e-4, 1e-2, 1.0):
         model = LogisticRegression(C=strength, max_iter=5000, tol=1e-8)
@@ -73,7 +86,9 @@ def test_the_probe_is_the_logistic_regression_it_says_it_is(source_of, hidden):
 
 def test_mass_mean_is_the_difference_of_class_means(source_of):
     train, test = source_of(50, seed=1), source_of(30, seed=2)
-    found = found_in(train, test)
+    fitted = fitted_on(train)
+    found = scored(fitted, test)
+    assert not isinstance(fitted.mass_means, NoMetrics)
     assert not isinstance(found.mass_means, NoMetrics)
     scaler = StandardScaler().fit(means(train)[:, 3])
     x, z = (np.asarray(scaler.transform(means(s)[:, 3])) for s in (train, test))
@@ -84,23 +99,27 @@ def test_mass_mean_is_the_difference_of_class_means(source_of):
         return np.mean(yes, axis=0) - np.mean(no, axis=0)
 
     whole = direction(list(range(50)))
-    np.testing.assert_allclose(found.mass_means[3].scores, [row @ whole for row in z], rtol=1e-4)
+    np.testing.assert_allclose(found.mass_means[3], [row @ whole for row in z], rtol=1e-4)
     aurocs = [roc_auc_score(y[out], x[out] @ direction(list(fit))) for fit, out in folds(y, 0)]
-    assert found.mass_means[3].cv_auroc == pytest.approx(np.mean(aurocs))
+    assert fitted.mass_means[3].cv_auroc == pytest.approx(np.mean(aurocs))
 
 
 def test_averaged_probes_count_each_layer_alike(source_of):
-    probes = probes_of(found_in(source_of(50, seed=1), source_of(30, seed=2)))
+    fitted = fitted_on(source_of(50, seed=1))
+    probes, scores = probes_of(fitted), by_probe(scored(fitted, source_of(30, seed=2)))
     expected = []
     for row in range(30):
-        layers = [(p.scores[row] - p.held_out_mean) / p.held_out_std for p in probes]
+        layers = [
+            (of_layer[row] - p.held_out_mean) / p.held_out_std
+            for p, of_layer in zip(probes, scores, strict=True)
+        ]
         expected.append(sum(layers) / len(layers))
-    np.testing.assert_allclose(average(probes), expected)
+    np.testing.assert_allclose(average(probes, scores), expected)
 
 
 def test_a_probe_knows_the_scale_of_log_odds_held_out(source_of):
     train = source_of(50, seed=1)
-    probe = probes_of(found_in(train, source_of(30, seed=2)))[2]
+    probe = probes_of(fitted_on(train))[2]
     x = StandardScaler().fit_transform(means(train)[:, 2])
     held_out = np.empty(50)
     for fit, out in folds(train.labels, 0):
@@ -111,24 +130,24 @@ def test_a_probe_knows_the_scale_of_log_odds_held_out(source_of):
 
 
 def test_vectors_without_an_encoder_are_means_of_standardised_view_layers(source_of):
-    train, test, val = source_of(20, seed=1), source_of(9, seed=2), source_of(7, seed=3)
-    found = found_in(train, test, val, views=(1, 4))
+    train, test = source_of(20, seed=1), source_of(9, seed=2)
+    fitted = fitted_on(train, views=(1, 4))
     scalers = {layer: StandardScaler().fit(means(train)[:, layer]) for layer in (1, 4)}
 
     def vectors(source) -> np.ndarray:
         each = [np.asarray(s.transform(means(source)[:, layer])) for layer, s in scalers.items()]
         return np.mean(each, axis=0)
 
-    np.testing.assert_allclose(found.train, vectors(train), atol=1e-5)
-    both = np.concatenate([vectors(test), vectors(val)])
-    np.testing.assert_allclose(found.asked, both, atol=1e-5)
+    np.testing.assert_allclose(fitted.train, vectors(train), atol=1e-5)
+    np.testing.assert_allclose(scored(fitted, test).vectors, vectors(test), atol=1e-5)
 
 
 def test_without_a_class_there_are_vectors_and_a_reason(source_of):
     train = source_of(20, seed=1)
     train.labels = np.where(train.labels == 1, -1, train.labels)
-    found = found_in(train, source_of(9, seed=2))
-    assert isinstance(found.probes, NoMetrics)
-    assert isinstance(found.mass_means, NoMetrics)
-    assert "0 labelled hallucinated and 10 labelled not" in found.probes.reason
-    assert found.asked.shape == (9, 8)
+    fitted = fitted_on(train)
+    found = scored(fitted, source_of(9, seed=2))
+    for missing in (fitted.probes, fitted.mass_means, found.probes, found.mass_means):
+        assert isinstance(missing, NoMetrics)
+        assert "0 labelled hallucinated and 10 labelled not" in missing.reason
+    assert found.vectors.shape == (9, 8)
