@@ -1,19 +1,30 @@
 """What cannot be known is not found: labels that say nothing, copies in groups, looking at test."""
 
 import copy
+from collections import Counter
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from scipy.stats import binom
 
 from helpers.sources import MemorySource
 from helpers.trainers import make_trainer
-from kview.eval import DetectionMetrics, KNNDetector, default_detectors, evaluate_detection
+from kview.eval import (
+    DetectionMetrics,
+    Estimate,
+    KNNDetector,
+    default_detectors,
+    evaluate_detection,
+    fit_detection,
+    score_detection,
+)
 from kview.eval.detection.folds import folds
 
-ROWS = {"train": 100, "val": 120, "test": 200}
+ROWS = {"train": 100, "val": 120, "test": 120}
 HIDDEN = 64
+DRAWS = 20
 
 
 def chance(n: int) -> float:
@@ -29,6 +40,7 @@ def copies(n_groups: int, seed: int, size: int) -> tuple[MemorySource, list[str]
     places = np.arange(n_groups * size) // size
     made.labels = random.permutation(np.arange(n_groups, dtype=np.int8) % 2)[places]
     centres = torch.from_numpy(random.normal(size=(n_groups, 1, 1, HIDDEN))).float()
+    made.response_lengths = random.integers(1, 40, n_groups * size).astype(np.int32)
     made.x = centres[torch.from_numpy(places)] + 0.1 * made.x
     return made, [f"g{place}" for place in places]
 
@@ -38,27 +50,50 @@ def source(name: str, seed: int) -> MemorySource:
     return copies(ROWS[name], seed, size=1)[0]
 
 
-def test_labels_that_say_nothing_let_no_scorer_look_good():
-    """The encoder has learnt its training rows' labels by heart: no figure may come from them."""
-    rows: Any = {name: source(name, seed) for seed, name in enumerate(ROWS)}
+def misses_allowed(draws: int) -> int:
+    """How many of some 95 % intervals miss the truth at most, but once in ten thousand times."""
+    return int(binom.ppf(0.9999, draws, 0.05))
+
+
+def holds(estimate: Estimate, truth: float) -> bool:
+    low, high = estimate.interval or (estimate.value, estimate.value)
+    return low <= truth <= high
+
+
+@pytest.mark.parametrize("world", [0, 1])
+def test_labels_that_say_nothing_let_no_scorer_look_good(world):
+    """The encoder has learnt its training rows' labels by heart: no figure may come from them.
+
+    What is fitted once is scored on many test sets, and of each scorer's intervals no more miss
+    chance than 95 % intervals do. By figures without an interval, those of validation rows and of
+    cross-validation, no more than three standard errors are allowed.
+    """
+    train, val = (source(name, seed=1000 * world + i) for i, name in enumerate(("train", "val")))
     trainer = make_trainer("plain", hidden_size=HIDDEN, max_epochs=40, lr=1e-2, dropout=0.0)
-    seen = copy.copy(rows["train"])
+    seen = copy.copy(train)
     seen.num_views = 4
     trainer.fit(seen)
-    found = evaluate_detection(trainer.encoder, **rows, k="validation", n_resamples=50)
-    on_train = evaluate_detection(
-        trainer.encoder, train=rows["train"], test=rows["train"], n_resamples=0
-    )
-    learnt = on_train.detectors["logistic"].metrics
+    fitted = fit_detection(trainer.encoder, train=train, val=val, k="validation")
+    learnt = score_detection(fitted, test=train, n_resamples=0).detectors["logistic"].metrics
     assert isinstance(learnt, DetectionMetrics)
     assert learnt.auroc.value > 0.9  # else there would be nothing to leak
-    for name, scored in found.scored.items():
-        metrics = scored.metrics
-        assert isinstance(metrics, DetectionMetrics), name
-        assert abs(metrics.auroc.value - 0.5) < chance(ROWS["test"]), name
-        assert abs(metrics.prediction_rejection.value) < 3 * chance(ROWS["test"]), name
-        assert metrics.calibration is not None
-        assert metrics.calibration.brier.value > 0.24, name
+    tests = [source("test", seed=1000 * world + 100 + draw) for draw in range(DRAWS)]
+    evaluations = [score_detection(fitted, test=test, n_resamples=200) for test in tests]
+    missed: Counter[tuple[str, str]] = Counter()
+    for found in evaluations:
+        missed["verdict", "better"] += found.verdict.outcome == "better"
+        probes = {f"probe of layer {each.layer}": each.probe for each in found.layers}
+        metrics = {name: scored.metrics for name, scored in found.scored.items()} | probes
+        for name, each in metrics.items():
+            assert isinstance(each, DetectionMetrics), name
+            missed[name, "auroc"] += not holds(each.auroc, 0.5)
+            missed[name, "rejection"] += not holds(each.prediction_rejection, 0.0)
+            if name in found.scored:
+                assert each.calibration is not None
+                brier = each.calibration.brier
+                missed[name, "brier"] += brier.value < 0.25 and not holds(brier, 0.25)
+    assert max(missed.values()) <= misses_allowed(DRAWS), missed.most_common(3)
+    found = evaluations[0]
     assert found.best_baseline is not None
     for choice in (found.choice, found.best_baseline):
         for name, auroc in choice.val_auroc.items():
@@ -66,7 +101,6 @@ def test_labels_that_say_nothing_let_no_scorer_look_good():
     for layer in found.layers:
         assert layer.probe_cv_auroc is not None
         assert abs(layer.probe_cv_auroc - 0.5) < chance(ROWS["train"])
-    assert found.verdict.outcome != "better"
 
 
 def test_copies_in_groups_do_not_make_cross_validation_look_good():
