@@ -1,4 +1,4 @@
-"""K-view batches from a native store, against a numpy memmap and against zarr-python.
+"""K-view batches from stores, against a numpy memmap and against zarr-python.
 
     python benchmarks/loader.py [--folder DIR] [--rows 192] [--rounds 7]
 
@@ -7,6 +7,7 @@ the page cache; run it with nothing else on the machine.
 """
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
@@ -34,11 +35,12 @@ EPOCH_BATCH = 32
 MILLION = 1_000_000
 
 
-def write(folder: Path, rows: int) -> tuple[Path, np.ndarray]:
-    """The same activations as a native store and as a numpy memmap."""
+def write(folder: Path, rows: int) -> tuple[Path, Path, np.ndarray]:
+    """The same activations as a native store, and as a capture, whose array numpy maps."""
     rng = np.random.default_rng(0)
-    plain = np.lib.format.open_memmap(folder / "a.npy", "w+", np.float16, (rows, L, T, H))
-    path = folder / "a.zarr"
+    path, capture = folder / "a.zarr", folder / "capture"
+    file, shape = write_capture(capture, rows), (rows, L, T, H)
+    plain = np.memmap(file, np.float16, "w+", shape=shape)
     with ActivationWriter.create(
         path, layers=range(L), hidden_size=H, max_tokens=T, model="m", durable=False
     ) as writer:
@@ -48,7 +50,24 @@ def write(folder: Path, rows: int) -> tuple[Path, np.ndarray]:
                 plain[row], token_count=T, input_length=1, hashkey=f"row {row}", halu=row % 2
             )
     plain.flush()
-    return path, np.load(folder / "a.npy", mmap_mode="r")
+    return path, capture, np.memmap(file, np.float16, "r", shape=shape)
+
+
+def write_capture(path: Path, rows: int) -> Path:
+    """A HalluLens capture without its activations; gives the file where they belong."""
+    path.mkdir()
+    sizes = {"n_samples": rows, "num_layers": L - 1, "hidden_dim": H, "max_response_len": T}
+    nothing = dict.fromkeys(("r_max", "max_prompt_len", "response_logprobs_top_k"), 0)
+    names = {"storage_format": "inference_capture_v1", "model_name": "m", "dtype": "float16"}
+    (path / "config.json").write_text(json.dumps({**sizes, **nothing, **names}))
+    lengths = {"prompt_len": 1, "response_len": T}
+    for name, length in lengths.items():
+        np.full(rows, length, "i4").tofile(path / f"{name}.npy")
+    with (path / "meta.jsonl").open("w") as log:
+        for row in range(rows):
+            said = {"sample_index": row, "prompt_hash": f"{row:064x}", "hallucinated": False}
+            log.write(json.dumps({**said, **lengths}) + "\n")
+    return path / "response_activations.npy"
 
 
 def draws(rows: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -71,9 +90,9 @@ def by_turns(rounds: int, **actions: Callable[[], object]) -> dict[str, list[flo
     return times
 
 
-def bench_batches(path: Path, plain: np.ndarray, rounds: int) -> bool:
+def bench_batches(path: Path, capture: Path, plain: np.ndarray, rounds: int) -> bool:
     """One batch, (B, K, T, H), 20 to a turn; zarr-python reads 2 to a turn."""
-    store = ActivationStore.open(path)
+    store, captured = ActivationStore.open(path), ActivationStore.open(capture)
     array = zarr.open_array(path / "activations", mode="r")
     wanted = draws(len(store))
     every, layers = np.arange(len(store)), np.tile(np.arange(L), (len(store), 1))
@@ -83,6 +102,10 @@ def bench_batches(path: Path, plain: np.ndarray, rounds: int) -> bool:
     def ours() -> None:
         for _ in range(20):
             store.read(*next(wanted))
+
+    def from_capture() -> None:
+        for _ in range(20):
+            captured.read(*next(wanted))
 
     def memmap() -> None:
         for _ in range(20):
@@ -104,13 +127,21 @@ def bench_batches(path: Path, plain: np.ndarray, rounds: int) -> bool:
         for _ in range(20):
             fresh.read(*next(wanted))
 
-    found = by_turns(rounds, memmap=memmap, ours=ours, zarr=chunk_by_chunk, first=first_touch)
-    per_batch = {"ours": 20, "memmap": 20, "zarr": 2, "first": 20}
-    ms = {name: [t / per_batch[name] for t in times] for name, times in found.items()}
+    found = by_turns(
+        rounds,
+        memmap=memmap,
+        ours=ours,
+        capture=from_capture,
+        zarr=chunk_by_chunk,
+        first=first_touch,
+    )
+    batches = {"zarr": 2}
+    ms = {name: [t / batches.get(name, 20) for t in times] for name, times in found.items()}
     met = True
     for what, ours_, against, theirs, reach in (
         ("batch from a native store", "ours", "numpy memmap gather", "memmap", 0.9),
         ("batch from a native store", "ours", "zarr-python chunk by chunk", "zarr", 10),
+        ("batch from a HalluLens capture", "capture", "numpy memmap gather", "memmap", 0.9),
         ("the same, checksums compared", "first", "numpy memmap gather", "memmap", None),
     ):
         met &= show(
@@ -278,8 +309,8 @@ def main() -> int:
         return 0 if only[arguments.only]() else 1
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         folder = Path(name)
-        path, plain = write(folder, arguments.rows)
-        met = bench_batches(path, plain, arguments.rounds)
+        path, capture, plain = write(folder, arguments.rows)
+        met = bench_batches(path, capture, plain, arguments.rounds)
         million = folder / "million.zarr"
         write_million(million)
         for part, store in (("epochs", path), ("peak", path), ("million", million)):

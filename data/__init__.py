@@ -7,13 +7,13 @@ from .describe import LayerNorms, LengthBin, StoreSummary, describe_store
 from .family import StoreFamily
 from .huggingface import CaptureProgress, CaptureSummary, OutOfRange, capture
 from .item_source import ItemSource, source_of
-from .labels import prompt_key
 from .layout.damage import Damage
 from .layout.files import Files
 from .logprobs import LogprobBlock
 from .native.writer import ActivationWriter
 from .parser import ActivationParser, StoreInputs, find_inputs
 from .part import Activations, StorePart, Text
+from .prompt_keys import prompt_key
 from .splits import Splits, SplitStrategy, split_rows
 from .store import ActivationStore
 from .synthetic import write_synthetic_store

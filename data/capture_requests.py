@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..contracts import IGNORE_LABEL, LabelError
-from .labels import FilePath, prompt_key
+from .labels import FilePath
 from .layout.json_text import parse_json
+from .prompt_keys import prompt_key
 
 Kind = Literal["causal", "encoder"]
 

@@ -9,12 +9,13 @@ from ..contracts.checking.outcome import outcome, words
 from .family import StoreFamily
 from .hallulens import reader as hallulens
 from .hallulens.family import HALLULENS
+from .hallulens_capture.family import HALLULENS_CAPTURE
 from .layout.files import Files, is_group, places
 from .layout.metadata import read_attributes
 from .native import schema as native
 from .native.family import NATIVE
 
-BUILT_IN = (NATIVE, HALLULENS)
+BUILT_IN = (NATIVE, HALLULENS, HALLULENS_CAPTURE)
 """kview's own families, in the order in which they are asked."""
 
 ENTRY_POINTS = "kview.stores"

@@ -1,6 +1,5 @@
 """Labels from HalluLens' two files, joined to a store's rows by key."""
 
-import hashlib
 import logging
 import os
 import re
@@ -15,6 +14,7 @@ import numpy as np
 from ..contracts import IGNORE_LABEL, ConfigError, LabelError
 from .grouping import AUTO, Grouping, group_rows
 from .layout.json_text import parse_json
+from .prompt_keys import prompt_key
 from .store import ActivationStore
 from .text_fields import Numbers, line_fields, prompt_field
 
@@ -53,11 +53,6 @@ class LabelledRows:
     halu: np.ndarray
     grouping: Grouping
     fields: dict[str, Numbers] | None
-
-
-def prompt_key(prompt: str) -> str:
-    """The id of a prompt: the sha256 of its UTF-8 bytes, in hex."""
-    return hashlib.sha256(prompt.encode()).hexdigest()
 
 
 def as_labels(values: Sequence[int] | np.ndarray, size: int) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..contracts import StoreError
 from .layout.files import Files
-from .logprobs import LogprobArrays
+from .logprobs import LogprobBlock
 
 log = logging.getLogger("kview.data")
 
@@ -65,6 +65,24 @@ class Activations(Protocol):
         ...
 
 
+class Logprobs(Protocol):
+    """Log-probabilities of a store's responses, wherever they lie."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, R)."""
+        ...
+
+    @property
+    def top_k(self) -> int:
+        """k, or 0 where only the response's own tokens were recorded."""
+        ...
+
+    def read(self, files: Files, rows: np.ndarray) -> LogprobBlock:
+        """The log-probabilities of these rows of the arrays."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class StorePart:
     """One store on disk, seen as rows with at least one response token.
@@ -103,7 +121,7 @@ class StorePart:
     load_hashkeys: Callable[[], list[str]]
     load_groups: Callable[[], list[str]] | None = None
     load_texts: Callable[[], dict[str, Text]] = dict
-    logprobs: LogprobArrays | None = None
+    logprobs: Logprobs | None = None
 
     def __len__(self) -> int:
         return len(self.rows)

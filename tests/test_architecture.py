@@ -27,7 +27,15 @@ FLOORS = {
         *("view_encoder", "conformance"),
     ),
     "data": (
-        *("layout", "part", "family", "native hallulens", "families", "store", "dataset"),
+        *(
+            "layout",
+            "part",
+            "family",
+            "native hallulens hallulens_capture",
+            "families",
+            "store",
+            "dataset",
+        ),
         "parser",
     ),
     "eval": ("detection.results", "detection.outputs", "report"),

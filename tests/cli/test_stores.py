@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers.captures import capture
 from helpers.tiny_models import save
 from kview.cli.main import main
 from kview.data import ActivationStore, write_synthetic_store
@@ -54,6 +55,28 @@ def test_convert_copies_and_compares(store, tmp_path, capsys):
     assert "20 rows, every value compared" in capsys.readouterr().out
     with ActivationStore.open(store) as a, ActivationStore.open(tmp_path / "copy.zarr") as b:
         assert (a.read([3], [[0, 2]]) == b.read([3], [[0, 2]])).all()
+
+
+def test_a_capture_of_hallulens_goes_through_every_command(tmp_path, capsys):
+    written = capture(rows=48, hidden=8, lengths=[1, 2, 3, 7] * 12)
+    path, copy, run = written.write(tmp_path / "a"), tmp_path / "copy.zarr", tmp_path / "run"
+    main(["inspect", str(path)])
+    page = capsys.readouterr().out
+    for part in ("48 rows of 51 allocated", "inference_capture_v1", "24 hallucinated, 24 not"):
+        assert part in page
+    assert "note" not in page
+    main(["verify", str(path)])
+    assert "no damage found" in capsys.readouterr().out
+    main(["convert", str(path), str(copy)])
+    assert "48 rows, every value compared" in capsys.readouterr().out
+    with ActivationStore.open(copy) as store:
+        assert dict(zip(store.hashkeys, store.halu.tolist(), strict=True)) == dict(
+            zip(written.keys, written.halu, strict=True)
+        )
+        assert store.texts().keys() == set(written.keys)
+    main(["train", str(path), "--out", str(run), "--max-epochs", "1", "--batch-size", "8"])
+    main(["evaluate", str(run)])
+    assert (run / "evaluation.json").exists()
 
 
 def test_a_missing_store_is_one_sentence(tmp_path, capsys):

@@ -1,0 +1,1 @@
+"""Everything that knows HalluLens' captures: folders of headerless arrays and a log."""
