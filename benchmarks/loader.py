@@ -23,9 +23,10 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset
 from kview.contracts import KViewItem
 from kview.data import ActivationDataset, ActivationStore, ActivationWriter, collate_kview
 from kview.data.layout.columns import encode_strings
+from kview.data.native.arrays import COLUMN_TYPES
 from kview.data.native.folder import Folder
 from kview.data.native.row import checksum
-from kview.data.native.schema import COLUMN_TYPES, NativeSchema
+from kview.data.native.schema import NativeSchema
 from kview.data.native.shard_file import shard_index
 from process_memory import resident
 from rows import show
@@ -261,7 +262,7 @@ def write_million(path: Path) -> None:
                 data = np.full(at_a_time, value, COLUMN_TYPES[name]).tobytes()
             folder.replace(f"{name}/c.{number}", data + checksum(data))
     for name in schema.columns:
-        folder.replace(f"{name}/zarr.json", schema.column_json(name, rows))
+        folder.replace(f"{name}/zarr.json", schema.table_json(name, rows))
     folder.replace("activations/zarr.json", schema.activations_json(rows))
     index = shard_index(schema, schema.shard_rows).tobytes()
     for number in range(100):

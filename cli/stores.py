@@ -108,6 +108,13 @@ class Capture:
     dtype: Literal["float16", "float32"] = "float16"
     """What activations are stored in."""
 
+    logprobs: bool | None = None
+    """Also keep how likely the model finds each response token; None: where it is a causal model
+    with its head."""
+
+    logprobs_top_k: int = 20
+    """The likeliest tokens to keep beside each."""
+
 
 def run_inspect(command: Inspect) -> None:
     """Runs `kview inspect`."""
@@ -167,6 +174,8 @@ def run_capture(command: Capture) -> None:
             kind=command.kind,
             device=None if command.device is None else usable(command.device),
             dtype=command.dtype,
+            logprobs=command.logprobs,
+            logprobs_top_k=command.logprobs_top_k,
             progress=show_progress,
         )
     say(

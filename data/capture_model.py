@@ -1,5 +1,7 @@
-"""`CaptureModel`: a Hugging Face model that is asked for the hidden states of given tokens."""
+"""`CaptureModel`: a Hugging Face model that is asked for what it makes of given tokens."""
 
+import inspect
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,8 +9,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..contracts import ConfigError
+from ..contracts import ConfigError, ResponseLogprobs
 from .capture_requests import Kind, Tokens
+
+log = logging.getLogger("kview.data")
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """What a model makes of one response; on the CPU.
+
+    Attributes:
+        states: the hidden states of its tokens, (L, T', H).
+        logprobs: how likely it finds its tokens, (T',); None of a model that says nothing of it.
+    """
+
+    states: Tensor
+    logprobs: ResponseLogprobs | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +40,8 @@ class CaptureModel:
         layers: the layer ids to keep.
         hidden_size: H.
         limit: tokens that a sequence may have.
+        top_k: the likeliest tokens to keep beside each; None of a network without a language
+            model's head, and to keep no log-probabilities.
     """
 
     name: str
@@ -32,10 +51,11 @@ class CaptureModel:
     layers: tuple[int, ...]
     hidden_size: int
     limit: int
+    top_k: int | None
 
     @torch.inference_mode()
-    def hidden_states(self, batch: Sequence[Tokens]) -> list[Tensor]:
-        """The hidden states of the response tokens of each sequence, (L, T', H), on the CPU.
+    def run(self, batch: Sequence[Tokens]) -> list[Captured]:
+        """What the model makes of the response of each sequence, in one forward pass.
 
         Args:
             batch: the sequences; padded on the right, and masked.
@@ -50,15 +70,59 @@ class CaptureModel:
             mask[b, : len(sequence.ids)] = 1
             if sequence.types is not None:
                 types[b, : len(sequence.ids)] = torch.tensor(sequence.types)
-        typed = {"token_type_ids": types} if batch[0].types is not None else {}
-        states = self.network(
-            input_ids=ids, attention_mask=mask, output_hidden_states=True, **typed
-        ).hidden_states
-        kept = [states[layer] for layer in self.layers]
+        more: dict[str, Tensor] = {"token_type_ids": types} if batch[0].types is not None else {}
+        places = self._predicting(batch)
+        if len(places) and _keeps_logits(self.network):
+            more["logits_to_keep"] = places.to(ids.device)
+        found = self.network(input_ids=ids, attention_mask=mask, output_hidden_states=True, **more)
+        kept = [found.hidden_states[layer] for layer in self.layers]
+        if "logits_to_keep" not in more:
+            places = torch.arange(S)
         return [
-            torch.stack([state[b, sequence.positions] for state in kept]).cpu()  # (L, T', H)
+            Captured(
+                torch.stack([state[b, sequence.positions] for state in kept]).cpu(),  # (L, T', H)
+                None
+                if self.top_k is None
+                else _logprobs(found.logits[b], places, sequence, self.top_k),
+            )
             for b, sequence in enumerate(batch)
         ]
+
+    def _predicting(self, batch: Sequence[Tokens]) -> Tensor:
+        """The positions, ascending, whose next token is one of a response; none without a head."""
+        if self.top_k is None:
+            return torch.empty(0, dtype=torch.long)
+        return torch.tensor(sorted({p - 1 for t in batch for p in t.positions if p > 0}))
+
+
+def _keeps_logits(network: Any) -> bool:
+    """Whether it can be told at which positions to give logits, which are large."""
+    return "logits_to_keep" in inspect.signature(network.forward).parameters
+
+
+def _logprobs(logits: Tensor, places: Tensor, tokens: Tokens, top_k: int) -> ResponseLogprobs:
+    """The log-probabilities of a response's tokens, in float32.
+
+    Args:
+        logits: of one sequence, (P, vocabulary).
+        places: their positions in it, (P,), ascending.
+        tokens: the sequence.
+        top_k: the likeliest tokens to keep beside each.
+    """
+    positions = torch.tensor(tokens.positions)
+    real = positions > 0  # nothing comes before a sequence's first token
+    at = torch.searchsorted(places, (positions - 1).clamp(min=0)).clamp(max=len(logits) - 1)
+    found = logits[at.to(logits.device)].float().log_softmax(-1).cpu()  # (T', vocabulary)
+    ids = torch.tensor(tokens.ids)[positions]
+    likeliest = found.topk(top_k)
+    lacking = ~real[:, None]
+    return ResponseLogprobs(
+        token_ids=ids.int(),
+        token_logprobs=found.gather(1, ids[:, None])[:, 0].masked_fill(~real, torch.nan),
+        mask=real,
+        topk_token_ids=likeliest.indices.int().masked_fill(lacking, -1) if top_k else None,
+        topk_logprobs=likeliest.values.masked_fill(lacking, torch.nan) if top_k else None,
+    )
 
 
 def load_model(
@@ -67,20 +131,34 @@ def load_model(
     layers: Sequence[int] | None,
     kind: Kind | None,
     device: str | torch.device | None,
+    top_k: int | None,
+    required: bool,
 ) -> CaptureModel:
     """Loads a model and its tokenizer; arguments as in `capture`.
 
+    Args:
+        name: a hub id or a folder.
+        layers: layer ids to keep, or None for all.
+        kind: of the model, or None for what its configuration says.
+        device: where to run, or None.
+        top_k: the likeliest tokens to keep beside each, at most as many as there are; None to load
+            no language model's head.
+        required: a model without a head is refused, and not only warned of.
+
     Raises:
-        ConfigError: transformers is missing, or the model or a layer will not do.
+        ConfigError: transformers is missing, or the model, its head or a layer will not do.
     """
     transformers = _transformers()
     try:
         config = transformers.AutoConfig.from_pretrained(name)
         tokenizer = transformers.AutoTokenizer.from_pretrained(name)
-        network = transformers.AutoModel.from_pretrained(name, dtype="auto")
+        kind = kind or _kind(transformers, config)
+        network = None if top_k is None else _with_head(transformers, name, kind, required)
+        has_head = network is not None
+        if network is None:
+            network = transformers.AutoModel.from_pretrained(name, dtype="auto")
     except (OSError, ValueError) as error:
         raise ConfigError(f"model {name!r} cannot be loaded: {error}") from error
-    kind = kind or _kind(transformers, config)
     text = config.get_text_config()  # of a model for texts and pictures, the part for texts
     return CaptureModel(
         name=name,
@@ -90,7 +168,31 @@ def load_model(
         layers=_layers(text.num_hidden_layers + 1, layers),
         hidden_size=text.hidden_size,
         limit=getattr(text, "max_position_embeddings", None) or 2**31,
+        top_k=min(top_k, text.vocab_size) if has_head and top_k is not None else None,
     )
+
+
+def _with_head(transformers: Any, name: str, kind: Kind, required: bool) -> Any:
+    """A causal model with its head; None where there is none and none is required.
+
+    Raises:
+        ConfigError: there is none, and one is required.
+    """
+    if kind == "causal":
+        network, loading = transformers.AutoModelForCausalLM.from_pretrained(
+            name, dtype="auto", output_loading_info=True
+        )
+        missing = sorted(loading["missing_keys"])
+        if not missing:
+            return network
+        why = f"its weights lack {', '.join(missing[:3])}"
+    else:
+        why = "an encoder does not predict a next token"
+    if required:
+        raise ConfigError(f"model {name!r} gives no log-probabilities: {why}; leave logprobs out")
+    if kind == "causal":
+        log.warning("no log-probabilities are kept: %s", why)
+    return None
 
 
 def _transformers() -> Any:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..contracts import IGNORE_LABEL, StoreError
+from ..contracts import IGNORE_LABEL, ResponseLogprobs, StoreError
 from .labels import FilePath, join_labels
 from .native.begin import create_or_resume
 from .native.schema import new_schema
@@ -50,7 +50,7 @@ def convert_store(
 
     Every row with a response is copied, rows whose label the files leave out as unlabelled ones.
     Layers that no row has are left out. At the end every value is read back and compared.
-    Log-probabilities are not copied; the log says so.
+    Log-probabilities go with them, in float32.
 
     Args:
         src: a store, or a folder with its label files beside it.
@@ -82,8 +82,6 @@ def convert_store(
         inputs = find_inputs(src, generation=generation, labels=labels)
         halu, groups = _labels(source, inputs.inference_json, inputs.eval_json, group_by)
         places = _complete_layers(source)
-        if source.logprobs_top_k is not None:
-            log.warning("%r has log-probabilities, which are not copied", source)
         texts = source.texts()
         wanted = new_schema(
             layers=[source.layer_ids[p] for p in places.tolist()],
@@ -92,6 +90,8 @@ def convert_store(
             model=source.model,
             dtype=source.dtype,
             shard_rows=shard_rows,
+            logprob_tokens=source.logprob_tokens,
+            logprobs_top_k=source.logprobs_top_k or 0,
         )
         with create_or_resume(dst, wanted) as writer:
             resumed = len(writer)
@@ -178,7 +178,13 @@ def _append(
         group=None if groups is None else groups[row],
         prompt=None if text is None else text.prompt,
         response=None if text is None else text.response,
+        logprobs=_logprobs(source, row),
     )
+
+
+def _logprobs(source: ActivationStore, row: int) -> ResponseLogprobs | None:
+    top_k = source.logprobs_top_k
+    return None if top_k is None else source.logprobs([row]).row(0).checked(top_k)
 
 
 def _compare(
@@ -210,5 +216,9 @@ def _compare(
             mine = copy.read([row], np.arange(copy.num_layers)[None])
             if theirs.tobytes() != mine.tobytes():
                 raise StoreError(f"{os.fspath(dst)}: row {row} is not that of {source!r}")
+            if source.logprob_tokens and source.logprobs([row]) != copy.logprobs([row]):
+                raise StoreError(
+                    f"{os.fspath(dst)}: row {row} has other log-probabilities than {source!r}"
+                )
             if progress is not None:
                 progress(len(source) + row + 1, 2 * len(source))

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from ..contracts import ConfigError, KViewBatch, KViewItem, ResponseLogprobs, boundary
+from ..contracts import ConfigError, KViewBatch, KViewItem, boundary
 from .epochs import EpochBatches
 from .indices import as_indices
 from .labels import as_labels
@@ -248,19 +248,8 @@ class ActivationDataset(EpochBatches, Dataset[KViewItem]):
             view_indices=torch.from_numpy(views),
             input_length=torch.from_numpy(self.store.input_lengths[rows].astype(np.int64)),
             token_mask=torch.from_numpy(np.arange(self.settings.pad_length) < tokens[:, None]),
-            logprobs=self._logprobs(rows) if self.settings.logprobs else None,
+            logprobs=self.store.logprobs(rows).checked(self.settings.top_k)
+            if self.settings.logprobs
+            else None,
             views_repeat=self.views_repeat,
-        )
-
-    def _logprobs(self, rows: np.ndarray) -> ResponseLogprobs:
-        block, k = self.store.logprobs(rows), self.settings.top_k
-        ids, logprobs = block.topk_token_ids, block.topk_logprobs
-        return ResponseLogprobs(
-            token_ids=torch.from_numpy(block.token_ids),
-            token_logprobs=torch.from_numpy(block.token_logprobs),
-            mask=torch.from_numpy(~np.isnan(block.token_logprobs)),
-            topk_token_ids=None if not k or ids is None else torch.from_numpy(ids[..., :k]),
-            topk_logprobs=None
-            if not k or logprobs is None
-            else torch.from_numpy(logprobs[..., :k]),
         )

@@ -1,4 +1,4 @@
-"""`capture`: a Hugging Face model's hidden states of given responses, into a native store."""
+"""`capture`: what a Hugging Face model makes of given responses, into a native store."""
 
 import logging
 import os
@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .capture_model import load_model
+from ..contracts.settings import NotNegativeInt, checked
+from .capture_model import Captured, load_model
 from .capture_requests import Kind, Request, Tokens, read_requests, tokenize
 from .labels import FilePath
 from .native.begin import create_or_resume
@@ -85,9 +86,11 @@ def capture(
     kind: Kind | None = None,
     device: str | torch.device | None = None,
     dtype: str = "float16",
+    logprobs: bool | None = None,
+    logprobs_top_k: int = 20,
     progress: Callable[[CaptureProgress], None] | None = None,
 ) -> CaptureSummary:
-    """Puts prompts and responses through a model, and keeps the responses' hidden states.
+    """Puts prompts and responses through a model, and keeps what it makes of the responses.
 
     The response is given to the model, not generated (teacher forcing). Row t of a response is the
     hidden state *at the position of* response token t, so a causal model has seen tokens 0 to t
@@ -104,6 +107,9 @@ def capture(
         kind: of the model; by default what its configuration says.
         device: where to run; an accelerator where there is one by default.
         dtype: of the store, float16 or float32.
+        logprobs: also keep how likely the model finds each response token, from the same forward
+            pass, in float32; by default where it is a causal model with its head.
+        logprobs_top_k: the likeliest tokens to keep beside each; the vocabulary at most.
         progress: told after every batch.
 
     Raises:
@@ -112,7 +118,14 @@ def capture(
         StoreError: the store cannot be written, or holds something else.
     """
     requests = read_requests(input_path)
-    network = load_model(os.fspath(model), layers=layers, kind=kind, device=device)
+    network = load_model(
+        os.fspath(model),
+        layers=layers,
+        kind=kind,
+        device=device,
+        top_k=None if logprobs is False else checked(NotNegativeInt, logprobs_top_k=logprobs_top_k),
+        required=logprobs is True,
+    )
     tokens = tokenize(network.tokenizer, requests, kind=network.kind, max_tokens=max_tokens)
     too_long = [i for i, t in enumerate(tokens) if t.positions and len(t.ids) > network.limit]
     for i in too_long:
@@ -135,6 +148,8 @@ def capture(
         max_tokens=max_tokens,
         model=network.name,
         dtype=dtype,
+        logprob_tokens=0 if network.top_k is None else max_tokens,
+        logprobs_top_k=network.top_k or 0,
     )
     with create_or_resume(out, wanted_store) as writer:
         resumed = len(writer)
@@ -142,11 +157,11 @@ def capture(
             todo = [i for i in batch if requests[i].hashkey not in writer]
             if not todo:
                 continue
-            states = network.hidden_states([tokens[i] for i in todo])
-            for i, block in zip(todo, states, strict=True):
-                problem = _out_of_range(block, network.layers, dtype, requests[i].hashkey)
+            found = network.run([tokens[i] for i in todo])
+            for i, each in zip(todo, found, strict=True):
+                problem = _out_of_range(each.states, network.layers, dtype, requests[i].hashkey)
                 if problem is None:
-                    _append(writer, requests[i], tokens[i], block)
+                    _append(writer, requests[i], tokens[i], each)
                 else:
                     log.warning("left out: %s", problem)
                     out_of_range.append(problem)
@@ -186,9 +201,9 @@ def plan_batches(
         yield batch
 
 
-def _append(writer: ActivationWriter, request: Request, tokens: Tokens, block: Tensor) -> None:
+def _append(writer: ActivationWriter, request: Request, tokens: Tokens, found: Captured) -> None:
     writer.append(
-        block,
+        found.states,
         token_count=len(tokens.positions),
         response_length=tokens.response_length,
         input_length=tokens.input_length,
@@ -197,6 +212,7 @@ def _append(writer: ActivationWriter, request: Request, tokens: Tokens, block: T
         group=request.group,
         prompt=request.prompt,
         response=request.response,
+        logprobs=found.logprobs,
     )
 
 

@@ -5,15 +5,16 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+import torch
 
-from ..contracts import StoreError
+from ..contracts import ResponseLogprobs, StoreError
 from .layout.columns import read_rows
 from .layout.damage import Damage, verify_chunks
 from .layout.files import Files
 from .layout.metadata import ArrayMeta, read_meta
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class LogprobBlock:
     """Log-probabilities of some rows' response tokens; R tokens at most, k alternatives.
 
@@ -29,6 +30,19 @@ class LogprobBlock:
     topk_token_ids: np.ndarray | None
     topk_logprobs: np.ndarray | None
 
+    def __eq__(self, other: object) -> bool:
+        """Whether all numbers are the same; what is missing in both is."""
+        return isinstance(other, LogprobBlock) and all(
+            np.array_equal(mine, theirs, equal_nan=mine.dtype.kind == "f")
+            if mine is not None and theirs is not None
+            else mine is theirs
+            for mine, theirs in (
+                (getattr(self, name), getattr(other, name)) for name in self.__slots__
+            )
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
     @classmethod
     def empty(cls, rows: int, tokens: int, top_k: int) -> Self:
         """A block in which nothing is there."""
@@ -38,6 +52,28 @@ class LogprobBlock:
             token_logprobs=np.full(some, np.nan, np.float32),
             topk_token_ids=np.full(every, -1, np.int32) if top_k else None,
             topk_logprobs=np.full(every, np.nan, np.float32) if top_k else None,
+        )
+
+    def row(self, b: int) -> Self:
+        """The b-th row alone, without the axis B."""
+        return type(self)(
+            token_ids=self.token_ids[b],
+            token_logprobs=self.token_logprobs[b],
+            topk_token_ids=None if self.topk_token_ids is None else self.topk_token_ids[b],
+            topk_logprobs=None if self.topk_logprobs is None else self.topk_logprobs[b],
+        )
+
+    def checked(self, top_k: int) -> ResponseLogprobs:
+        """The same as tensors, with the first `top_k` alternatives; a number is there or NaN."""
+        ids, logprobs = self.topk_token_ids, self.topk_logprobs
+        return ResponseLogprobs(
+            token_ids=torch.from_numpy(self.token_ids),
+            token_logprobs=torch.from_numpy(self.token_logprobs),
+            mask=torch.from_numpy(~np.isnan(self.token_logprobs)),
+            topk_token_ids=None if not top_k or ids is None else torch.from_numpy(ids[..., :top_k]),
+            topk_logprobs=None
+            if not top_k or logprobs is None
+            else torch.from_numpy(logprobs[..., :top_k]),
         )
 
     def put(self, rows: np.ndarray, other: Self) -> None:
@@ -62,12 +98,14 @@ class LogprobArrays:
         token_logprobs: (N, R).
         topk_token_ids: (N, R, k), or None.
         topk_logprobs: (N, R, k), or None.
+        complete: every row has its place in a file, so that a missing file is damage.
     """
 
     token_ids: ArrayMeta
     token_logprobs: ArrayMeta
     topk_token_ids: ArrayMeta | None
     topk_logprobs: ArrayMeta | None
+    complete: bool
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -81,22 +119,29 @@ class LogprobArrays:
 
     def read(self, files: Files, rows: np.ndarray) -> LogprobBlock:
         """The log-probabilities of these rows of the arrays."""
+
+        def read(meta: ArrayMeta) -> np.ndarray:
+            return read_rows(files, meta, rows, missing_reads_as_fill=not self.complete)
+
         ids, logprobs = self.topk_token_ids, self.topk_logprobs
         return LogprobBlock(
-            token_ids=read_rows(files, self.token_ids, rows),
-            token_logprobs=read_rows(files, self.token_logprobs, rows),
-            topk_token_ids=None if ids is None else read_rows(files, ids, rows),
-            topk_logprobs=None if logprobs is None else read_rows(files, logprobs, rows),
+            token_ids=read(self.token_ids),
+            token_logprobs=read(self.token_logprobs),
+            topk_token_ids=None if ids is None else read(ids),
+            topk_logprobs=None if logprobs is None else read(logprobs),
         )
 
 
-def find_logprobs(files: Files, folder: str, rows: int) -> LogprobArrays | None:
+def find_logprobs(
+    files: Files, folder: str, rows: int, *, complete: bool = False
+) -> LogprobArrays | None:
     """The log-probability arrays of a store, or None where it has none.
 
     Args:
         files: the store's.
         folder: what their names start with.
         rows: how many they must have.
+        complete: a missing file is damage.
 
     Raises:
         StoreError: some of those that belong together are missing, or they do not fit.
@@ -116,11 +161,13 @@ def find_logprobs(files: Files, folder: str, rows: int) -> LogprobArrays | None:
         )
     if topk_logprobs is not None and topk_logprobs.shape[2] == 0:
         topk_ids = topk_logprobs = None
-    return LogprobArrays(ids, logprobs, topk_ids, topk_logprobs)
+    return LogprobArrays(ids, logprobs, topk_ids, topk_logprobs, complete)
 
 
-def verify_logprobs(files: Files, folder: str, rows: int) -> Iterator[Damage]:
-    """Damage to the log-probability arrays of a store, where it has any."""
+def verify_logprobs(
+    files: Files, folder: str, rows: int, *, complete: bool = False
+) -> Iterator[Damage]:
+    """Damage to the log-probability arrays of a store, where it has any; `complete` as above."""
     try:
         found = find_logprobs(files, folder, rows)
     except StoreError as error:
@@ -130,4 +177,5 @@ def verify_logprobs(files: Files, folder: str, rows: int) -> Iterator[Damage]:
         return
     for meta in (found.token_ids, found.token_logprobs, found.topk_token_ids, found.topk_logprobs):
         if meta is not None:
-            yield from verify_chunks(files, meta, meta.shape[0], missing_is_damage=False)
+            held = rows if complete else meta.shape[0]
+            yield from verify_chunks(files, meta, held, missing_is_damage=complete)

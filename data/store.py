@@ -12,8 +12,8 @@ from ..contracts import ConfigError, StoreError
 from .families import find_family
 from .indices import as_indices
 from .layout.buffers import Buffers
-from .logprobs import LogprobArrays, LogprobBlock
-from .part import StorePart, Text, require_agreement
+from .logprobs import LogprobBlock
+from .part import Logprobs, StorePart, Text, require_agreement
 
 StorePath = str | os.PathLike[str]
 
@@ -250,6 +250,11 @@ class ActivationStore:
         """Alternatives recorded per token; None where the store has no log-probabilities."""
         return min((arrays.top_k for arrays in self._logprobs), default=None)
 
+    @property
+    def logprob_tokens(self) -> int:
+        """R, the response tokens whose log-probabilities are kept at most; 0 without any."""
+        return max((arrays.shape[1] for arrays in self._logprobs), default=0)
+
     def logprobs(self, rows: Sequence[int] | np.ndarray) -> LogprobBlock:
         """Log-probabilities of the response tokens of B rows, at most R tokens each.
 
@@ -262,15 +267,14 @@ class ActivationStore:
         rows = as_indices("row", rows, len(self))
         if not self._logprobs:
             raise StoreError(f"{self!r} has no log-probabilities of responses")
-        length = max(arrays.shape[1] for arrays in self._logprobs)
-        block = LogprobBlock.empty(len(rows), length, self.logprobs_top_k or 0)
+        block = LogprobBlock.empty(len(rows), self.logprob_tokens, self.logprobs_top_k or 0)
         for part, mine, local in self._by_part(rows):
             if part.logprobs is not None:
                 block.put(mine, part.logprobs.read(part.files, part.rows[local]))
         return block
 
     @property
-    def _logprobs(self) -> list[LogprobArrays]:
+    def _logprobs(self) -> list[Logprobs]:
         """Of every part; none where one of them has none."""
         found = [part.logprobs for part in self.parts if part.logprobs is not None]
         return found if len(found) == len(self.parts) else []

@@ -17,6 +17,7 @@ SCRIPTS = {
     "capture_tiny_model": "layers (0, 1, 2, 3, 4), 32 train rows",
     "own_arrays": "40 rows, layers (4, 8, 12, 16, 20), H=64",
     "own_encoder": "the same embeddings, bit for bit",
+    "own_family": "8 answers at 4 of 5 layers",
     "own_evaluator": "class 1: 300 pairs of views",
     "plain_loop": "3 in input_length",
     "ten_lines": "mahalanobis  AUROC 0.",

@@ -128,13 +128,17 @@ def _decode_strings(data: bytes, expected: int) -> np.ndarray:
     return values
 
 
-def read_rows(files: Files, meta: ArrayMeta, rows: np.ndarray) -> np.ndarray:
-    """Some rows of an array, one chunk in memory at a time; a missing chunk reads as its fill.
+def read_rows(
+    files: Files, meta: ArrayMeta, rows: np.ndarray, *, missing_reads_as_fill: bool = True
+) -> np.ndarray:
+    """Some rows of an array, one chunk in memory at a time.
 
     Args:
         files: the store's.
         meta: the array's metadata.
         rows: (B,) rows of the array.
+        missing_reads_as_fill: a missing chunk is the fill value, as Zarr has it, and no error where
+            the array is cut along its rows alone.
 
     Returns:
         (B, ...) in the array's dtype.
@@ -154,6 +158,8 @@ def read_rows(files: Files, meta: ArrayMeta, rows: np.ndarray) -> np.ndarray:
     for here in np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1):
         for number in numbers[here[:1]].tolist():
             found = read_chunk(files, meta, number)
+            if found is None and not missing_reads_as_fill:
+                raise StoreError(f"{files.name}: {column_file(meta, number)} is missing")
             out[here] = meta.fill_value if found is None else found[rows[here] % meta.chunks[0]]
     return out
 

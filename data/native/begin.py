@@ -29,9 +29,12 @@ def create_or_resume(path: str | os.PathLike[str], wanted: NativeSchema) -> Acti
             model=wanted.model,
             dtype=wanted.dtype,
             shard_rows=wanted.shard_rows,
+            logprob_tokens=wanted.logprob_tokens,
+            logprobs_top_k=wanted.logprobs_top_k,
         )
     writer = ActivationWriter.resume(path)
-    for name in ("model", "layers", "hidden_size", "max_tokens", "dtype"):
+    sizes = ("hidden_size", "max_tokens", "dtype", "logprob_tokens", "logprobs_top_k")
+    for name in ("model", "layers", *sizes):
         there, here = getattr(writer.schema, name), getattr(wanted, name)
         if there != here:
             writer.close()

@@ -11,16 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...contracts import StoreError
+from .arrays import ACTIVATIONS, TABLE_TYPES, TEXTS
 from .output_file import OutputFile
-from .schema import ACTIVATIONS, COLUMN_TYPES, TEXTS, NativeSchema
+from .schema import NativeSchema
 
 ASIDE = ".next"
 """What the name of a file ends in while it is being written."""
 
-ARRAYS = (ACTIVATIONS, *COLUMN_TYPES)
+ARRAYS = (ACTIVATIONS, *TABLE_TYPES)
 ROOT = "zarr.json"
 
-_FILE = re.compile(rf"(zarr\.json|c\.(?P<number>\d+)(\.0\.0\.0)?)(?P<aside>{re.escape(ASIDE)})?")
+_FILE = re.compile(rf"(zarr\.json|c\.(?P<number>\d+)(\.0){{0,3}})(?P<aside>{re.escape(ASIDE)})?")
 _FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
@@ -101,9 +102,11 @@ class Folder:
         for file in self._array_files():
             name, found = file.parent.name, _FILE.fullmatch(file.name)
             assert found is not None
-            per_file = schema.shard_rows if name == ACTIVATIONS else schema.column_rows
-            beyond = found["number"] and int(found["number"]) * per_file >= schema.rows
-            if found["aside"] or beyond or name not in (ACTIVATIONS, *schema.columns):
+            if name not in (ACTIVATIONS, *schema.tables):
+                file.unlink()
+                continue
+            number, per_file = found["number"], schema.rows_per_file(name)
+            if found["aside"] or (number and int(number) * per_file >= schema.rows):
                 file.unlink()
         texts = self.root / TEXTS
         size = texts.stat().st_size if texts.exists() else 0

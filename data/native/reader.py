@@ -10,9 +10,10 @@ from ..layout.columns import check_range, read_column, require_meta
 from ..layout.files import Files
 from ..layout.json_text import lines, parse_json
 from ..layout.metadata import ArrayMeta, read_attributes
-from ..logprobs import find_logprobs
+from ..logprobs import LogprobArrays, find_logprobs
 from ..part import StorePart, Text, log_dropped
-from .schema import ACTIVATIONS, SCHEMA, TEXTS, NativeSchema, parse_schema
+from .arrays import ACTIVATIONS, TEXTS
+from .schema import SCHEMA, NativeSchema, parse_schema
 
 
 def open_native(files: Files) -> StorePart:
@@ -49,7 +50,7 @@ def open_native(files: Files) -> StorePart:
         halu=numbers["halu"][rows],
         dropped=len(counts) - len(rows),
         allocated=meta.shape[0],
-        logprobs=find_logprobs(files, "", schema.rows),
+        logprobs=check_logprobs(files, schema),
         load_hashkeys=partial(_hashkeys, files, schema, rows),
         load_groups=partial(_strings, files, schema, "group", rows) if schema.grouped else None,
         load_texts=partial(_texts, files, schema),
@@ -74,6 +75,23 @@ def check_activations(files: Files, schema: NativeSchema, meta: ArrayMeta) -> No
             f"{files.name}: {ACTIVATIONS} is {meta.dtype} {meta.shape} and the root attributes say "
             f"{schema.dtype} (rows, {', '.join(map(str, expected))})"
         )
+
+
+def check_logprobs(files: Files, schema: NativeSchema) -> LogprobArrays | None:
+    """The arrays of log-probabilities, which must be those that the root attributes say.
+
+    Raises:
+        StoreError: they are not.
+    """
+    R, k = schema.logprob_tokens, schema.logprobs_top_k
+    found = find_logprobs(files, "", schema.rows, complete=R > 0)
+    if R and (found is None or (found.shape[1], found.top_k) != (R, k)):
+        got = "none" if found is None else f"{found.shape[1]} tokens and top {found.top_k}"
+        raise StoreError(
+            f"{files.name}: the root attributes say log-probabilities of {R} tokens and top {k}, "
+            f"and its arrays have {got}"
+        )
+    return found
 
 
 def _column(files: Files, schema: NativeSchema, name: str) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import json
 import operator
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +10,9 @@ import google_crc32c
 import numpy as np
 import torch
 
-from ...contracts import IGNORE_LABEL, ContractError
+from ...contracts import IGNORE_LABEL, ContractError, ResponseLogprobs, boundary
 from ..layout.metadata import CRC_BYTES
+from .arrays import LOGPROB_TYPES, fill_of
 from .schema import NativeSchema
 
 _MOST = np.iinfo(np.int32).max
@@ -30,6 +32,10 @@ class RowValues:
         hashkey: the id.
         group: the group, or None.
         text: the row's line of texts.jsonl, or nothing.
+        response_token_ids: (R,), -1 where there is none; None in a row without log-probabilities.
+        response_token_logprobs: (R,), NaN where there is none; or None.
+        response_topk_token_ids: (R, k), -1 where there is none; or None.
+        response_topk_logprobs: (R, k), NaN where there is none; or None.
     """
 
     token_count: int
@@ -39,10 +45,14 @@ class RowValues:
     hashkey: str
     group: str | None
     text: bytes = b""
+    response_token_ids: np.ndarray | None = None
+    response_token_logprobs: np.ndarray | None = None
+    response_topk_token_ids: np.ndarray | None = None
+    response_topk_logprobs: np.ndarray | None = None
 
 
 def row_values(
-    max_tokens: int,
+    schema: NativeSchema,
     *,
     token_count: Any,
     response_length: Any,
@@ -52,6 +62,7 @@ def row_values(
     group: Any,
     prompt: Any,
     response: Any,
+    logprobs: Any,
 ) -> RowValues:
     """What `ActivationWriter.append` was given, if it can be stored.
 
@@ -59,7 +70,7 @@ def row_values(
         ContractError: a value breaks a rule.
     """
     tokens = _count("token_count", token_count)
-    kept = min(tokens, max_tokens)
+    kept = min(tokens, schema.max_tokens)
     length = tokens if response_length is None else _count("response_length", response_length)
     if length < kept:
         raise refused("response_length", "length", f"at least token_count={kept}", f"{length}")
@@ -82,7 +93,59 @@ def row_values(
         hashkey=key,
         group=None if group is None else _text("group", group),
         text=b"" if prompt is None else json.dumps(entry, ensure_ascii=False).encode() + b"\n",
+        **({} if logprobs is None else logprob_tables(schema, logprobs)),
     )
+
+
+@boundary
+def logprob_tables(schema: NativeSchema, given: ResponseLogprobs) -> dict[str, np.ndarray]:
+    """A response's log-probabilities by the names of their arrays, padded to R tokens.
+
+    Raises:
+        ContractError: they break their contract, or are not what the store has room for.
+    """
+    R, k = schema.logprob_tokens, schema.logprobs_top_k
+    shape = tuple(given.token_ids.shape)
+    if not R:
+        rule = "None, for the store was made with logprob_tokens=0"
+        raise refused("logprobs", "presence", rule, f"those of {shape} tokens")
+    if len(shape) != 1 or shape[0] > R:
+        rule = f"(R,) with at most logprob_tokens={R}"
+        raise refused("logprobs", "size of R", rule, f"{shape}")
+    topk = given.topk_logprobs
+    if topk is not None and topk.shape[1] != k:
+        rule = f"logprobs_top_k={k} alternatives a token, or none"
+        raise refused("logprobs", "size of k", rule, f"{topk.shape[1]}")
+    found = {
+        "response_token_ids": given.token_ids,
+        "response_token_logprobs": given.token_logprobs.masked_fill(~given.mask, torch.nan).float(),
+        "response_topk_token_ids": given.topk_token_ids,
+        "response_topk_logprobs": None if topk is None else topk.float(),
+    }
+    rows = {}
+    for name, values in found.items():
+        if values is not None:
+            row = rows[name] = np.full(schema.row_shape(name), fill_of(name), LOGPROB_TYPES[name])
+            row[: len(values)] = values.detach().cpu().numpy()
+    return rows
+
+
+def require_place(values: RowValues, keys: Container[str], grouped: bool | None) -> None:
+    """The rules between rows: ids are unique, and all rows have a group or none has.
+
+    Args:
+        values: of the row to append.
+        keys: the ids of the rows before it.
+        grouped: whether these have groups; None where there are none of them.
+
+    Raises:
+        ContractError: the row breaks one.
+    """
+    if values.hashkey in keys:
+        raise refused("hashkey", "repeated hashkey", "one per store", repr(values.hashkey))
+    if grouped is not None and (values.group is not None) != grouped:
+        expected = "one for every row" if grouped else "none, as before"
+        raise refused("group", "group", expected, repr(values.group))
 
 
 def as_block(activations: Any, schema: NativeSchema, token_count: int) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The native store: its root attributes and the metadata of its arrays."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from typing import Any, Literal
@@ -10,28 +11,24 @@ import numpy as np
 from ...contracts import ConfigError, StoreError
 from ...contracts.settings import Count, NotNegativeInt, settings, settings_from
 from ..layout.metadata import CRC_BYTES, Sharding, parse_v3
+from .arrays import (
+    ACTIVATIONS,
+    BYTES,
+    CODECS,
+    COLUMN_TYPES,
+    CRC,
+    LOGPROB_TYPES,
+    TABLE_TYPES,
+    array_json,
+    fill_of,
+    json_bytes,
+)
 
 SCHEMA = "kview/1"
-TEXTS = "texts.jsonl"
-ACTIVATIONS = "activations"
-
-COLUMN_TYPES = {
-    "token_count": np.dtype("<i4"),
-    "response_length": np.dtype("<i4"),
-    "input_length": np.dtype("<i4"),
-    "halu": np.dtype("|i1"),
-    "hashkey": np.dtype(object),
-    "group": np.dtype(object),
-}
-"""The arrays with one value per row. `group` is there only if rows were given one."""
-
-_BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
-_CRC = {"name": "crc32c"}
-_CODECS = [_BYTES, _CRC]
-
 _SHARD_BYTES = 2**28
 _SHARD_CHUNKS = 2**14
 _FILE_ROWS = 4096
+_LOGPROB_FILE_BYTES = 2**18
 _FEWEST_COLUMN_ROWS = 128
 
 
@@ -52,6 +49,9 @@ class NativeSchema:
         grouped: rows have a group.
         index_location: where a file of activations has its index; stores without this attribute
             have it at the end.
+        logprob_tokens: R, the response tokens whose log-probabilities are kept at most; 0 in a
+            store without them, as where this attribute is missing.
+        logprobs_top_k: k, the likeliest tokens that are kept beside each.
     """
 
     model: str
@@ -65,8 +65,14 @@ class NativeSchema:
     texts_bytes: NotNegativeInt = 0
     grouped: bool = False
     index_location: Literal["start", "end"] = "end"
+    logprob_tokens: NotNegativeInt = 0
+    logprobs_top_k: NotNegativeInt = 0
 
     def __post_init__(self) -> None:
+        if self.logprobs_top_k and not self.logprob_tokens:
+            raise ConfigError(
+                f"logprobs_top_k={self.logprobs_top_k} has no effect with logprob_tokens=0"
+            )
         if not self.layers or len(set(self.layers)) < len(self.layers):
             raise ConfigError(f"layers={list(self.layers)}: at least one, and each once")
 
@@ -102,6 +108,35 @@ class NativeSchema:
         """The names of the arrays with one value per row."""
         return tuple(n for n in COLUMN_TYPES if n != "group" or self.grouped)
 
+    @property
+    def logprob_arrays(self) -> tuple[str, ...]:
+        """The names of the arrays with log-probabilities."""
+        here = self.logprob_tokens > 0
+        return tuple(n for n in LOGPROB_TYPES if here and (self.logprobs_top_k or "topk" not in n))
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The names of all arrays but the activations."""
+        return (*self.columns, *self.logprob_arrays)
+
+    def row_shape(self, name: str) -> tuple[int, ...]:
+        """What a row of a table is: () a value, (R,) one per token, or (R, k)."""
+        if name not in LOGPROB_TYPES:
+            return ()
+        R, k = self.logprob_tokens, self.logprobs_top_k
+        return (R, k) if "topk" in name else (R,)
+
+    def rows_per_file(self, name: str) -> int:
+        """The rows in a file of an array; files that a commit writes again are small."""
+        if name == ACTIVATIONS:
+            return self.shard_rows
+        size = math.prod(self.row_shape(name)) * 4
+        return min(self.column_rows, max(1, _LOGPROB_FILE_BYTES // size))
+
+    def first_open(self, rows: int) -> int:
+        """The first of so many rows whose values a next commit writes again."""
+        return min(rows - rows % self.rows_per_file(name) for name in self.tables)
+
     def shard_key(self, number: int) -> str:
         """The key of a file of activations."""
         return f"{ACTIVATIONS}/c.{number}.0.0.0"
@@ -114,18 +149,18 @@ class NativeSchema:
     def group_json(self) -> bytes:
         """The root's `zarr.json`."""
         attributes = {"schema": SCHEMA, **asdict(self)}
-        return _json({"zarr_format": 3, "node_type": "group", "attributes": attributes})
+        return json_bytes({"zarr_format": 3, "node_type": "group", "attributes": attributes})
 
     def activations_json(self, rows: int) -> bytes:
         """The metadata of the activations, for so many rows."""
         layers, tokens, hidden = len(self.layers), self.max_tokens, self.hidden_size
         sharding = {
             "chunk_shape": [1, 1, tokens, hidden],
-            "codecs": _CODECS,
-            "index_codecs": _CODECS if self.sharding.checksum else [_BYTES],
+            "codecs": CODECS,
+            "index_codecs": CODECS if self.sharding.checksum else [BYTES],
             "index_location": self.index_location,
         }
-        return _array_json(
+        return array_json(
             shape=[rows, layers, tokens, hidden],
             data_type=self.dtype,
             chunks=[self.shard_rows, layers, tokens, hidden],
@@ -134,16 +169,17 @@ class NativeSchema:
             dimensions=["row", "layer", "token", "hidden"],
         )
 
-    def column_json(self, name: str, rows: int) -> bytes:
-        """The metadata of an array with one value per row, when it has so many rows."""
-        strings = COLUMN_TYPES[name].kind == "O"
-        return _array_json(
-            shape=[rows],
-            data_type="string" if strings else COLUMN_TYPES[name].name,
-            chunks=[self.column_rows],
-            codecs=[{"name": "vlen-utf8"}, _CRC] if strings else _CODECS,
-            fill_value="" if strings else 0,
-            dimensions=["row"],
+    def table_json(self, name: str, rows: int) -> bytes:
+        """The metadata of a table, when it has so many rows."""
+        dtype, tail = TABLE_TYPES[name], self.row_shape(name)
+        strings = dtype.kind == "O"
+        return array_json(
+            shape=[rows, *tail],
+            data_type="string" if strings else dtype.name,
+            chunks=[self.rows_per_file(name), *tail],
+            codecs=[{"name": "vlen-utf8"}, CRC] if strings else CODECS,
+            fill_value="NaN" if dtype.kind == "f" else fill_of(name),
+            dimensions=["row", "token", "alternative"][: 1 + len(tail)],
         )
 
 
@@ -155,6 +191,8 @@ def new_schema(
     model: str,
     dtype: str | type | np.dtype[Any],
     shard_rows: int | None = None,
+    logprob_tokens: int = 0,
+    logprobs_top_k: int = 0,
 ) -> NativeSchema:
     """The schema of a store that is to be made, with files of sensible sizes.
 
@@ -179,6 +217,8 @@ def new_schema(
         shard_rows=1 if shard_rows is None else shard_rows,
         column_rows=1,
         index_location="start",
+        logprob_tokens=logprob_tokens,
+        logprobs_top_k=logprobs_top_k,
     )
     if shard_rows is None:
         most = min(_SHARD_BYTES // schema.row_bytes, _SHARD_CHUNKS // len(schema.layers))
@@ -210,33 +250,3 @@ def parse_schema(attributes: dict[str, Any], name: str) -> NativeSchema:
         raise StoreError(
             f"{name}: its root attributes are not those of a {SCHEMA} store ({error})"
         ) from error
-
-
-def _array_json(
-    *,
-    shape: list[int],
-    data_type: str,
-    chunks: list[int],
-    codecs: list[Any],
-    fill_value: Any,
-    dimensions: list[str],
-) -> bytes:
-    return _json(
-        {
-            "zarr_format": 3,
-            "node_type": "array",
-            "shape": shape,
-            "data_type": data_type,
-            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunks}},
-            "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
-            "fill_value": fill_value,
-            "codecs": codecs,
-            "attributes": {},
-            "dimension_names": dimensions,
-            "storage_transformers": [],
-        }
-    )
-
-
-def _json(value: Any) -> bytes:
-    return json.dumps(value, indent=1).encode()

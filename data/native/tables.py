@@ -1,4 +1,4 @@
-"""What a store holds besides the activations: columns of values, metadata and the root."""
+"""What a store holds besides the activations: tables of values, metadata and the root."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,18 +6,19 @@ from typing import Any
 import numpy as np
 
 from ...contracts import StoreError
-from ..layout.columns import encode_strings, read_column
+from ..layout.columns import encode_strings, read_column, read_rows, require_meta
 from ..layout.files import LocalFiles
+from .arrays import ACTIVATIONS, TABLE_TYPES, fill_of
 from .folder import ROOT, Folder
 from .row import RowValues, checksum
-from .schema import ACTIVATIONS, COLUMN_TYPES, NativeSchema
+from .schema import NativeSchema
 
 
-def read_columns(folder: Folder, schema: NativeSchema) -> dict[str, list[Any]]:
-    """The values of all committed rows by the columns' names; groups are None where there are none.
+def read_tables(folder: Folder, schema: NativeSchema) -> tuple[list[str], dict[int, RowValues]]:
+    """The hashkeys of all committed rows, and the values of those that a commit writes again.
 
     Raises:
-        StoreError: a column is damaged, or a hashkey stands at several rows.
+        StoreError: a table is damaged, or a hashkey stands at several rows.
     """
     files, rows = LocalFiles(folder.root), schema.rows
     columns = {
@@ -26,13 +27,22 @@ def read_columns(folder: Folder, schema: NativeSchema) -> dict[str, list[Any]]:
     }
     if len(set(columns["hashkey"])) < rows:
         raise StoreError(f"{folder.root}: a hashkey stands at several rows")
-    return {"group": [None] * rows, **columns}
+    again = range(schema.first_open(rows), rows)
+    tables = {name: [column[row] for row in again] for name, column in columns.items()}
+    for name in schema.logprob_arrays:
+        meta = require_meta(files, name, rows)
+        tables[name] = list(read_rows(files, meta, np.array(again), missing_reads_as_fill=False))
+    groups = {} if schema.grouped else {"group": None}
+    return columns["hashkey"], {
+        row: RowValues(**groups, **{name: table[place] for name, table in tables.items()})
+        for place, row in enumerate(again)
+    }
 
 
-def write_columns(
+def write_tables(
     folder: Folder, schema: NativeSchema, values: Mapping[int, RowValues], committed: int
 ) -> None:
-    """Writes the files of columns that are not full, or that rows have come to.
+    """Writes the files of tables that are not full, or that rows have come to.
 
     Args:
         folder: the store's.
@@ -40,23 +50,35 @@ def write_columns(
         values: by row, of every row of these files.
         committed: rows of the store as it is.
     """
-    size = schema.column_rows
-    for number in range(committed // size, -(-schema.rows // size)):
-        rows = range(number * size, min((number + 1) * size, schema.rows))
-        for name in schema.columns:
-            column = [getattr(values[row], name) for row in rows]
-            if COLUMN_TYPES[name].kind == "O":
-                data = encode_strings(column, size)
-            else:
-                data = np.array(column + [0] * (size - len(column)), COLUMN_TYPES[name]).tobytes()
-            folder.replace(f"{name}/c.{number}", data + checksum(data))
+    for name in schema.tables:
+        size = schema.rows_per_file(name)
+        for number in range(committed // size, -(-schema.rows // size)):
+            rows = range(number * size, min((number + 1) * size, schema.rows))
+            data = _encoded(schema, name, [getattr(values[row], name) for row in rows])
+            folder.replace(_file(schema, name, number), data + checksum(data))
 
 
 def write_metadata(folder: Folder, schema: NativeSchema) -> None:
     """Says how many rows the arrays have; the root, replaced last, commits them."""
     folder.replace(f"{ACTIVATIONS}/{ROOT}", schema.activations_json(schema.rows))
-    for name in schema.columns:
-        folder.replace(f"{name}/{ROOT}", schema.column_json(name, schema.rows))
-    folder.settle(ACTIVATIONS, *schema.columns, "")
+    for name in schema.tables:
+        folder.replace(f"{name}/{ROOT}", schema.table_json(name, schema.rows))
+    folder.settle(ACTIVATIONS, *schema.tables, "")
     folder.replace(ROOT, schema.group_json())
     folder.settle("")
+
+
+def _encoded(schema: NativeSchema, name: str, values: list[Any]) -> bytes:
+    """A file's values, and what stands for the rows that it has room for."""
+    size = schema.rows_per_file(name)
+    if TABLE_TYPES[name].kind == "O":
+        return encode_strings(values, size)
+    table = np.full((size, *schema.row_shape(name)), fill_of(name), TABLE_TYPES[name])
+    for row, value in enumerate(values):
+        if value is not None:
+            table[row] = value
+    return table.tobytes()
+
+
+def _file(schema: NativeSchema, name: str, number: int) -> str:
+    return ".".join([f"{name}/c", str(number), *["0"] * len(schema.row_shape(name))])

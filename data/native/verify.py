@@ -15,8 +15,9 @@ from ..layout.files import Files
 from ..layout.json_text import lines
 from ..layout.metadata import ArrayMeta, read_attributes
 from ..logprobs import verify_logprobs
-from .reader import check_activations, parse_text, ranges
-from .schema import ACTIVATIONS, TEXTS, NativeSchema, parse_schema
+from .arrays import ACTIVATIONS, TEXTS
+from .reader import check_activations, check_logprobs, parse_text, ranges
+from .schema import NativeSchema, parse_schema
 from .shard_file import shard_index
 
 
@@ -35,7 +36,8 @@ def verify_native(files: Files, tell: Progress) -> Iterator[Damage]:
     if "hashkey" in columns:
         yield from _verify_keys(columns["hashkey"].tolist())
     yield from _verify_texts(files, schema)
-    yield from verify_logprobs(files, "", schema.rows)
+    damage = list(verify_logprobs(files, "", schema.rows, complete=schema.logprob_tokens > 0))
+    yield from damage or attempt("", partial(check_logprobs, files, schema))
     meta, is_laid_out = None, False
     try:
         meta = require_meta(files, ACTIVATIONS, schema.rows)

@@ -11,17 +11,18 @@ from typing import Any, NoReturn, Self
 import numpy as np
 import torch
 
-from ...contracts import IGNORE_LABEL, StoreError
+from ...contracts import IGNORE_LABEL, ResponseLogprobs, StoreError
 from ..layout.columns import require_meta
 from ..layout.files import LocalFiles
 from ..layout.metadata import read_attributes
+from .arrays import ACTIVATIONS, TEXTS
 from .folder import Folder, clear_errors
 from .lock import StoreLock, locked_if_it_works
 from .old_shard_file import OldShardFile
-from .row import RowValues, as_block, fill_row, refused, row_values
-from .schema import ACTIVATIONS, SCHEMA, TEXTS, NativeSchema, new_schema, parse_schema
+from .row import as_block, fill_row, require_place, row_values
+from .schema import SCHEMA, NativeSchema, new_schema, parse_schema
 from .shard_file import Shard, ShardFile
-from .tables import read_columns, write_columns, write_metadata
+from .tables import read_tables, write_metadata, write_tables
 
 
 class ActivationWriter:
@@ -58,13 +59,9 @@ class ActivationWriter:
         self._failure: OSError | None = None
         self._shard: Shard | None = None
         self._stored = np.empty((len(schema.layers), schema.chunk_bytes), np.uint8)
-        columns = read_columns(folder, schema)
-        start = schema.rows - schema.rows % schema.column_rows
-        self._rows = {  # of the column files that are not full, and the row being appended
-            row: RowValues(**{name: column[row] for name, column in columns.items()})
-            for row in range(start, schema.rows)
-        }
-        self._keys = dict.fromkeys(columns["hashkey"])  # of the rows appended, in order
+        keys, rows = read_tables(folder, schema)
+        self._rows = rows  # of the files of tables that are not full, and the row being appended
+        self._keys = dict.fromkeys(keys)  # of the rows appended, in order
 
     @classmethod
     def create(
@@ -77,6 +74,8 @@ class ActivationWriter:
         model: str,
         dtype: str | type | np.dtype[Any] = "float16",
         shard_rows: int | None = None,
+        logprob_tokens: int = 0,
+        logprobs_top_k: int = 0,
         durable: bool = True,
     ) -> Self:
         """Makes an empty store.
@@ -89,6 +88,9 @@ class ActivationWriter:
             model: the language model's name.
             dtype: float16 or float32.
             shard_rows: rows in a file of activations; about 256 MiB of them by default.
+            logprob_tokens: R, the response tokens whose log-probabilities are kept at most; 0 for
+                a store without them.
+            logprobs_top_k: k, the likeliest tokens that are kept beside each.
             durable: a commit waits for the disk, so that it survives a power cut. Without, it
                 still survives the process being killed.
 
@@ -103,6 +105,8 @@ class ActivationWriter:
             model=model,
             dtype=dtype,
             shard_rows=shard_rows,
+            logprob_tokens=logprob_tokens,
+            logprobs_top_k=logprobs_top_k,
         )
         folder = Folder(Path(path), durable)
         with clear_errors(folder.root):
@@ -138,7 +142,7 @@ class ActivationWriter:
             folder.require_no_links()
             folder.remove_leftovers(schema)
             writer = cls(folder, schema, lock)
-            write_columns(folder, schema, writer._rows, schema.rows)
+            write_tables(folder, schema, writer._rows, schema.rows)
             write_metadata(folder, schema)
             return writer
 
@@ -184,6 +188,7 @@ class ActivationWriter:
         response_length: int | None = None,
         prompt: str | None = None,
         response: str | None = None,
+        logprobs: ResponseLogprobs | None = None,
     ) -> None:
         """Appends one row.
 
@@ -198,13 +203,15 @@ class ActivationWriter:
             response_length: response tokens before any truncation; `token_count` by default.
             prompt: what the model was given; goes with `response`.
             response: what it answered.
+            logprobs: of one sample, (R',) with R' at most `logprob_tokens`; None for a row without
+                them.
 
         Raises:
             ContractError: the row breaks one of these rules, or a value overflows the dtype.
             StoreError: the row cannot be written; the store keeps what was committed.
         """
         values = row_values(
-            self._schema.max_tokens,
+            self._schema,
             token_count=token_count,
             response_length=response_length,
             input_length=input_length,
@@ -213,10 +220,11 @@ class ActivationWriter:
             group=group,
             prompt=prompt,
             response=response,
+            logprobs=logprobs,
         )
         block = as_block(activations, self._schema, token_count)
         with self._turn:
-            self._check_place(values)
+            require_place(values, self._keys, self._grouped if len(self) else None)
             fill_row(self._stored, block, values, self._schema)
             row = len(self)
             if row % self._schema.shard_rows == 0:
@@ -255,10 +263,10 @@ class ActivationWriter:
                     texts_bytes=self._schema.texts_bytes + len(texts),
                     grouped=self._grouped,
                 )
-                write_columns(self._folder, schema, self._rows, committed)
+                write_tables(self._folder, schema, self._rows, committed)
                 write_metadata(self._folder, schema)
             self._schema = schema
-            start = rows - rows % schema.column_rows
+            start = schema.first_open(rows)
             self._rows = {row: values for row, values in self._rows.items() if row >= start}
 
     def close(self) -> None:
@@ -296,11 +304,3 @@ class ActivationWriter:
         except OSError as error:
             self._failure = error
             raise
-
-    def _check_place(self, values: RowValues) -> None:
-        """The rules between rows: ids are unique, and all rows have a group or none has."""
-        if values.hashkey in self:
-            raise refused("hashkey", "repeated hashkey", "one per store", repr(values.hashkey))
-        if len(self) and (values.group is not None) != self._grouped:
-            expected = "one for every row" if self._grouped else "none, as before"
-            raise refused("group", "group", expected, repr(values.group))

@@ -2,11 +2,13 @@
 
 import json
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import zarr
 
 from helpers.foreign_stores import Grid, foreign
 from kview.contracts import StoreError
@@ -165,10 +167,24 @@ def test_layers_that_no_row_has_are_left_out(
         convert_store(path, tmp_path / "other")
 
 
-def test_log_probabilities_are_not_copied_in_silence(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    path = foreign(top_k=1).write(tmp_path / "a.zarr")
-    with caplog.at_level(logging.WARNING, "kview.data"):
-        convert_store(path, tmp_path / "dst")
-    assert "log-probabilities, which are not copied" in caplog.text
+@pytest.mark.parametrize("top_k", [0, 2])
+def test_log_probabilities_are_copied_bit_by_bit(tmp_path: Path, top_k: int) -> None:
+    lengths = [4, 1, 3, 4, 2, 4, 4, 1, 2]
+    path = foreign(rows=9, lengths=lengths, top_k=max(top_k, 1)).write(tmp_path / "a")
+    if not top_k:
+        for name in ("response_topk_token_ids", "response_topk_logprobs"):
+            shutil.rmtree(path / "arrays" / name)
+    convert_store(path, tmp_path / "b")
+    assert verify_store(tmp_path / "b") == []
+    source: Any = zarr.open(path)
+    copy: Any = zarr.open(tmp_path / "b")
+    for name in ("response_token_ids", "response_token_logprobs"):
+        np.testing.assert_array_equal(copy[name][:], source[f"arrays/{name}"][:])
+    for name in ("response_topk_token_ids", "response_topk_logprobs"):
+        assert (name in copy) == bool(top_k)
+        if top_k:
+            np.testing.assert_array_equal(copy[name][:], source[f"arrays/{name}"][:])
+    stores = [ActivationStore.open(tmp_path / name) for name in "ab"]
+    assert stores[0].logprobs(range(9)) == stores[1].logprobs(range(9))
+    convert_store(tmp_path / "b", tmp_path / "c")
+    assert ActivationStore.open(tmp_path / "c").logprobs(range(9)) == stores[0].logprobs(range(9))

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ LINES: list[dict[str, Any]] = [
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("models")
-    return {kind: save(folder / kind, kind) for kind in ("causal", "encoder")}
+    return {kind: save(folder / kind, kind) for kind in ("causal", "encoder", "headless")}
 
 
 @pytest.fixture
@@ -106,6 +107,83 @@ def test_rows_are_what_the_model_gives_one_by_one(
         assert store.halu[row] == {None: -1}.get(line.get("halu"), line.get("halu"))
         extra = 1 if kind == "causal" else 3
         assert store.input_lengths[row] == len(line["prompt"].split()) + extra
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 20, 1000])
+def test_log_probabilities_are_those_of_transformers(
+    models: dict[str, Path], lines: Callable[..., Path], tmp_path: Path, batch_tokens: int
+) -> None:
+    capture(
+        models["causal"],
+        lines(LINES),
+        tmp_path / "a",
+        max_tokens=6,
+        batch_tokens=batch_tokens,
+        logprobs_top_k=3,
+        device="cpu",
+    )
+    assert verify_store(tmp_path / "a") == []
+    store = ActivationStore.open(tmp_path / "a")
+    assert (store.logprob_tokens, store.logprobs_top_k) == (6, 3)
+    network = transformers.AutoModelForCausalLM.from_pretrained(models["causal"]).eval()
+    ids = {word: i for i, word in enumerate(SPECIAL + WORDS)}
+    rows = {key: row for row, key in enumerate(store.hashkeys)}
+    for line, request in zip(LINES, read_requests(lines(LINES)), strict=True):
+        response = [ids[w] for w in line["response"].split()][:6]
+        if not response:
+            continue
+        prompt = [2, *(ids[w] for w in line["prompt"].split())]
+        with torch.no_grad():
+            logits = network(torch.tensor([prompt + response])).logits[0]
+        expected = logits[len(prompt) - 1 : -1].log_softmax(-1)
+        found: Any = store.logprobs([rows[request.hashkey]])
+        T = len(response)
+        assert found.token_ids[0].tolist() == response + [-1] * (6 - T)
+        np.testing.assert_allclose(
+            found.token_logprobs[0, :T], expected[range(T), response], atol=1e-5
+        )
+        assert np.isnan(found.token_logprobs[0, T:]).all()
+        top = expected.topk(3)
+        np.testing.assert_allclose(found.topk_logprobs[0, :T], top.values, atol=1e-5)
+        np.testing.assert_array_equal(found.topk_token_ids[0, :T], top.indices)
+        assert (found.topk_token_ids[0, T:] == -1).all()
+    with pytest.raises(StoreError, match="was begun with logprobs_top_k=3, not 2"):
+        capture(models["causal"], lines(LINES), tmp_path / "a", max_tokens=6, logprobs_top_k=2)
+
+
+def test_a_first_token_that_nothing_predicts_has_no_log_probability(
+    models: dict[str, Path], lines: Callable[..., Path], tmp_path: Path
+) -> None:
+    for name in ("tokenizer.json",):
+        path = models["causal"] / name
+        plain = json.loads(path.read_text())
+        plain["post_processor"] = None  # no token before the prompt's
+        shutil.copytree(models["causal"], tmp_path / "bare")
+        (tmp_path / "bare" / name).write_text(json.dumps(plain))
+    line = {"prompt": "", "response": "w1 w2"}
+    capture(tmp_path / "bare", lines([line]), tmp_path / "a", device="cpu")
+    found = ActivationStore.open(tmp_path / "a").logprobs([0])
+    assert np.isnan(found.token_logprobs[0, 0])
+    assert found.token_logprobs[0, 1] < 0
+    assert found.token_ids[0, 0] == len(SPECIAL) + 1
+
+
+def test_without_a_head_there_are_none_and_it_is_said(
+    models: dict[str, Path],
+    lines: Callable[..., Path],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for kind, why in (("headless", "its weights lack lm_head.weight"), ("encoder", "an encoder")):
+        with pytest.raises(ConfigError, match=f"gives no log-probabilities: {why}"):
+            capture(models[kind], lines(LINES), tmp_path / kind, logprobs=True)
+        assert not (tmp_path / kind).exists()
+    with caplog.at_level(logging.WARNING, "kview.data"):
+        capture(models["headless"], lines(LINES), tmp_path / "a", device="cpu")
+    assert "no log-probabilities are kept: its weights lack lm_head.weight" in caplog.text
+    capture(models["causal"], lines(LINES), tmp_path / "b", logprobs=False, device="cpu")
+    for name in "ab":
+        assert ActivationStore.open(tmp_path / name).logprobs_top_k is None
 
 
 @pytest.mark.parametrize("kind", ["causal", "encoder"])

@@ -42,6 +42,8 @@ def tokenizer(kind: str = "causal") -> Any:
 def save(path: Path, kind: str) -> Path:
     torch.manual_seed(0)
     if kind == "causal":
+        model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**SIZES))
+    elif kind == "headless":
         model = transformers.LlamaModel(transformers.LlamaConfig(**SIZES))
     else:
         model = transformers.BertModel(transformers.BertConfig(**SIZES))

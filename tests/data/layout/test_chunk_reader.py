@@ -29,6 +29,12 @@ UNUSUAL: list[dict[str, Any]] = [
 ]
 
 
+def array_of(store: ActivationStore) -> ActivationArray:
+    found = store.parts[0].activations
+    assert isinstance(found, ActivationArray)
+    return found
+
+
 @st.composite
 def stores(draw: st.DrawFn) -> Any:
     size = st.integers(1, 5)
@@ -82,7 +88,7 @@ def test_every_way_reads_what_zarr_reads(
             memory.put(str(path), "/grid.zarr", recursive=True)
         opened = ActivationStore.open("memory://grid.zarr" if way == "remote" else path)
         if way == "zarr":
-            part = opened.parts[0].activations
+            part = array_of(opened)
             part.reader = ZarrReader(part.files, part.meta, part.index)
         found = opened.read(rows, layers, max_tokens=cut)
         again = opened.read(rows, layers, max_tokens=cut)
@@ -94,13 +100,13 @@ def test_every_way_reads_what_zarr_reads(
 @pytest.mark.parametrize("settings", [{}, {"zarr_format": 3}], ids=["v2", "v3"])
 def test_plain_local_arrays_are_read_directly(tmp_path: Path, settings: dict[str, Any]) -> None:
     path = foreign(grid=Grid(chunks=(2, 1, 3, 2), **settings)).write(tmp_path / "a.zarr")
-    assert isinstance(ActivationStore.open(path).parts[0].activations.reader, ChunkReader)
+    assert isinstance(array_of(ActivationStore.open(path)).reader, ChunkReader)
 
 
 @pytest.mark.parametrize("settings", UNUSUAL[1:2] + UNUSUAL[4:], ids=str)
 def test_other_arrays_are_left_to_zarr(tmp_path: Path, settings: dict[str, Any]) -> None:
     path = foreign(grid=Grid(chunks=(2, 1, 3, 2), **settings)).write(tmp_path / "a.zarr")
-    assert isinstance(ActivationStore.open(path).parts[0].activations.reader, ZarrReader)
+    assert isinstance(array_of(ActivationStore.open(path)).reader, ZarrReader)
 
 
 def test_reading_into_a_buffer_takes_its_length(tmp_path: Path) -> None:
@@ -123,9 +129,7 @@ def test_a_store_can_be_sent_to_another_process(tmp_path: Path) -> None:
 
 def test_many_files_stay_within_the_limit_of_open_ones(tmp_path: Path) -> None:
     store = foreign(rows=200, layers=2, tokens=1, hidden=1)
-    array: ActivationArray = (
-        ActivationStore.open(store.write(tmp_path / "a.zarr")).parts[0].activations
-    )
+    array = array_of(ActivationStore.open(store.write(tmp_path / "a.zarr")))
     assert isinstance(array.reader, ChunkReader)
     rows, layers = np.arange(200), np.zeros((200, 2), int)
     array.read(rows, layers, np.ones(200, int), np.empty((200, 2, 1, 1), "f2"))
