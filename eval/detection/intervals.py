@@ -105,7 +105,11 @@ def resamples(
 
 
 def bootstrap(
-    values: NDArray[np.float64], degrees: int, *, bias_corrected: bool = False
+    values: NDArray[np.float64],
+    degrees: int,
+    *,
+    bias_corrected: bool = False,
+    most: float | None = None,
 ) -> Estimate:
     """A value with an interval from percentiles of its replicates.
 
@@ -116,6 +120,9 @@ def bootstrap(
         values: the value, and behind it its replicates, (1 + R,).
         degrees: independent samples of the rarer class, less one.
         bias_corrected: shift the percentiles by what the replicates' median is off the value.
+        most: what the metric cannot exceed, if anything. Replicates of a value that is near it vary
+            too little, so the lower end then lies at least as far as on the logarithm of what is
+            missing, whose deviation is that of the replicates which miss more.
 
     Returns:
         No interval where replicates are missing or all alike, or there is no degree of freedom.
@@ -132,6 +139,10 @@ def bootstrap(
     reach = stdtrit(degrees, 0.975) * np.sqrt((degrees + 1) / degrees)
     levels = 100 * ndtr(2 * shift + np.array([-reach, reach]))
     low, high = np.percentile(replicates, levels)
+    if most is not None and value < most:
+        middle, worse = most - np.percentile(replicates, [50, 100 * ndtr(-1)])
+        if middle > 0:
+            low = min(low, most - (most - value) * (worse / middle) ** reach)
     return Estimate(value=value, interval=(float(low), float(high)))
 
 

@@ -105,7 +105,9 @@ def detection_metrics(
         average_precision=bootstrap(found["average_precision"], degrees, bias_corrected=True),
         fpr95=bootstrap(found["fpr95"], degrees if has_bounds else 0),
         aurc=bootstrap(found["aurc"], degrees),
-        prediction_rejection=bootstrap(found["prediction_rejection"], degrees, bias_corrected=True),
+        prediction_rejection=bootstrap(
+            found["prediction_rejection"], degrees, bias_corrected=True, most=1
+        ),
         calibration=None if probabilities is None else calibration(probabilities, labels, groups),
         n_positive=int((labels == 1).sum()),
         n_negative=int((labels == 0).sum()),

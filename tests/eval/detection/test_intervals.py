@@ -81,6 +81,17 @@ def test_bias_correction_moves_percentiles_against_the_bias():
     assert moved.interval == pytest.approx(np.subtract(plain.interval, 2), abs=0.4)
 
 
+def test_below_its_bound_a_metric_is_unsure_on_the_scale_of_what_is_missing():
+    missing = 0.05 * np.exp(np.random.default_rng(0).uniform(-1, 1, size=4000))
+    values = np.concatenate([[0.95], 1 - missing])
+    plain, bounded = bootstrap(values, 9), bootstrap(values, 9, most=1)
+    assert plain.interval is not None
+    assert bounded.interval is not None
+    assert bounded.interval[1] == plain.interval[1]
+    assert plain.interval[0] > 1 - 0.05 * np.e
+    assert bounded.interval[0] == pytest.approx(1 - 0.05 * np.exp(2.38 * 0.683), abs=0.01)
+
+
 def test_there_is_no_interval_without_replicates_or_freedom():
     assert bootstrap(np.array([0.5]), 10).interval is None
     assert bootstrap(np.array([0.5, 0.4, 0.6]), 0).interval is None
