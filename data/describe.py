@@ -214,4 +214,5 @@ def _lengths(lengths: np.ndarray, bins: int = 12) -> tuple[LengthBin, ...]:
 def _disk_bytes(names: list[str]) -> int | None:
     if any("://" in name for name in names):
         return None
-    return sum(f.stat().st_size for name in names for f in Path(name).rglob("*") if f.is_file())
+    files = [f for name in names for f in (Path(name), *Path(name).rglob("*"))]
+    return sum(f.stat().st_size for f in files if f.is_file())

@@ -6,6 +6,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 from ..contracts import StoreError
 from ..contracts.checking.outcome import outcome, words
+from .arrays.family import ARRAYS
 from .family import StoreFamily
 from .hallulens import reader as hallulens
 from .hallulens.family import HALLULENS
@@ -15,7 +16,7 @@ from .layout.metadata import read_attributes
 from .native import schema as native
 from .native.family import NATIVE
 
-BUILT_IN = (NATIVE, HALLULENS, HALLULENS_CAPTURE)
+BUILT_IN = (NATIVE, HALLULENS, HALLULENS_CAPTURE, ARRAYS)
 """kview's own families, in the order in which they are asked."""
 
 ENTRY_POINTS = "kview.stores"

@@ -31,7 +31,7 @@ FLOORS = {
             "layout",
             "part",
             "family",
-            "native hallulens hallulens_capture",
+            "native hallulens hallulens_capture arrays",
             "families",
             "store",
             "dataset",

@@ -10,7 +10,7 @@ from .verify import verify_capture
 
 def is_capture(files: Files) -> bool:
     """Whether there is a configuration with a log or activations beside it."""
-    return files.exists(CONFIG) and (files.exists(LOG) or files.exists(RESPONSES))
+    return (files.exists(LOG) or files.exists(RESPONSES)) and files.exists(CONFIG)
 
 
 HALLULENS_CAPTURE = StoreFamily(

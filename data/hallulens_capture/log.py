@@ -78,21 +78,19 @@ def entries(files: Files, config: CaptureConfig) -> Iterator[Entry | StoreError]
                 f"{RESPONSES}, which has {config.rows}"
             )
             continue
-        same_row, same_key = rows.get(entry.row), keys.get(entry.key)
-        if same_row or same_key:
-            other, what = (
-                (same_row, f"sample_index {entry.row}")
-                if same_row
-                else (same_key, f"prompt_hash {entry.key!r}")
-            )
-            first = other.line if other else 0
-            yield StoreError(
-                f"{files.name}: {LOG}, lines {first} and {number}: both have {what}; a row and a "
-                "prompt stand once in a capture"
-            )
-            continue
-        rows[entry.row] = keys[entry.key] = entry
-        yield entry
+        for what, other in (
+            (f"sample_index {entry.row}", rows.get(entry.row)),
+            (f"prompt_hash {entry.key!r}", keys.get(entry.key)),
+        ):
+            if other is not None:
+                yield StoreError(
+                    f"{files.name}: {LOG}, lines {other.line} and {number}: both have {what}; a "
+                    "row and a prompt stand once in a capture"
+                )
+                break
+        else:
+            rows[entry.row] = keys[entry.key] = entry
+            yield entry
 
 
 def read_log(files: Files, config: CaptureConfig) -> list[Entry]:
@@ -129,6 +127,7 @@ def _entry(number: int, said: Any) -> Entry:
     key = said["prompt_hash"]
     if not isinstance(key, str) or not key:
         raise TypeError(f"prompt_hash is {key!r}")
+    key.encode()  # a lone surrogate is no text
     halu = said["hallucinated"]
     if halu is not None and type(halu) is not bool:
         raise TypeError(f"hallucinated is {halu!r}")

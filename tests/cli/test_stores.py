@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from helpers.captures import capture
+from helpers.plain_arrays import save_array, values, write
 from helpers.tiny_models import save
 from kview.cli.main import main
 from kview.data import ActivationStore, write_synthetic_store
@@ -74,9 +75,40 @@ def test_a_capture_of_hallulens_goes_through_every_command(tmp_path, capsys):
             zip(written.keys, written.halu, strict=True)
         )
         assert store.texts().keys() == set(written.keys)
+        with ActivationStore.open(path) as capture_store:
+            assert store.logprobs(range(48)) == capture_store.logprobs(range(48))
     main(["train", str(path), "--out", str(run), "--max-epochs", "1", "--batch-size", "8"])
     main(["evaluate", str(run)])
     assert (run / "evaluation.json").exists()
+
+
+def test_a_plain_array_goes_through_every_command(tmp_path, capsys):
+    copy, run = tmp_path / "copy.zarr", tmp_path / "run"
+    rows = [{"halu": i % 2, "prompt": f"p{i}", "token_count": 1 + i % 3} for i in range(48)]
+    axes = ("layer", "row", "token", "hidden")
+    file = write(tmp_path / "x.safetensors", values(48, hidden=8), axes, rows=rows, model="m")
+    main(["inspect", str(file)])
+    page = capsys.readouterr().out
+    for part in ("48 rows;", "schema array.safetensors; model m", "24 hallucinated, 24 not"):
+        assert part in page
+    main(["verify", str(file)])
+    assert "no damage found" in capsys.readouterr().out
+    main(["convert", str(file), str(copy)])
+    assert "48 rows, every value compared" in capsys.readouterr().out
+    main(["train", str(file), "--out", str(run), "--max-epochs", "1", "--batch-size", "8"])
+    main(["evaluate", str(run)])
+    assert (run / "evaluation.json").exists()
+
+
+def test_an_array_without_names_is_one_sentence(tmp_path, capsys):
+    file = save_array(tmp_path / "x.npy", values())
+    for command in ("inspect", "verify", "train"):
+        with pytest.raises(SystemExit) as ended:
+            main([command, str(file), *(["--out", str(tmp_path / "run")] * (command == "train"))])
+        assert ended.value.code == 1
+        said = "".join(capsys.readouterr())
+        assert "nothing says which axis is which; name them in x.axes.json" in said
+        assert "Traceback" not in said
 
 
 def test_a_missing_store_is_one_sentence(tmp_path, capsys):

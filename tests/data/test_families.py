@@ -133,4 +133,4 @@ def test_what_nobody_knows_is_told_with_the_families_there_are(
     install("answers", "answers = own_family:ANSWERS")
     error = error_of(capsys, "inspect", str(tmp_path / "nothing"))
     assert "no Zarr group" in error
-    assert "(families of stores: native, hallulens, hallulens_capture, answers)" in error
+    assert "(families of stores: native, hallulens, hallulens_capture, array, answers)" in error

@@ -154,6 +154,7 @@ def test_what_was_generated_and_not_logged_does_not_exist(tmp_path: Path) -> Non
         ({"sample_index": -1}, "line 3 is malformed.*sample_index is -1"),
         ({"sample_index": 8}, "line 3: sample_index 8 is not a row.*which has 8"),
         ({"sample_index": 0}, "lines 1 and 3: both have sample_index 0"),
+        ({"prompt_hash": "\ud800"}, "line 3 is malformed.*surrogates not allowed"),
         ({"prompt_hash": ""}, "line 3 is malformed.*prompt_hash is ''"),
         ({"prompt_hash": "FIRST"}, "lines 1 and 3: both have prompt_hash"),
         ({"response_len": 1e300}, "line 3 is malformed.*response_len is 1e[+]300"),
