@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..contracts import ConfigError, ResponseLogprobs
+from ..contracts import ConfigError, ResponseLogprobs, StoreError
 from .capture_requests import Kind, Tokens
 
 log = logging.getLogger("kview.data")
@@ -76,8 +76,13 @@ class CaptureModel:
             more["logits_to_keep"] = places.to(ids.device)
         found = self.network(input_ids=ids, attention_mask=mask, output_hidden_states=True, **more)
         kept = [found.hidden_states[layer] for layer in self.layers]
-        if "logits_to_keep" not in more:
-            places = torch.arange(S)
+        if self.top_k is not None:
+            places = places if "logits_to_keep" in more else torch.arange(S)
+            if found.logits.shape[1] != len(places):
+                raise StoreError(
+                    f"{self.name} gave logits at {found.logits.shape[1]} positions where "
+                    f"{len(places)} were asked for; capture it with logprobs=False"
+                )
         return [
             Captured(
                 torch.stack([state[b, sequence.positions] for state in kept]).cpu(),  # (L, T', H)
@@ -111,17 +116,21 @@ def _logprobs(logits: Tensor, places: Tensor, tokens: Tokens, top_k: int) -> Res
     """
     positions = torch.tensor(tokens.positions)
     real = positions > 0  # nothing comes before a sequence's first token
-    at = torch.searchsorted(places, (positions - 1).clamp(min=0)).clamp(max=len(logits) - 1)
-    found = logits[at.to(logits.device)].float().log_softmax(-1).cpu()  # (T', vocabulary)
     ids = torch.tensor(tokens.ids)[positions]
-    likeliest = found.topk(top_k)
-    lacking = ~real[:, None]
+    own = torch.full(ids.shape, torch.nan)
+    likeliest = torch.full((len(ids), top_k), torch.nan)
+    likeliest_ids = torch.full((len(ids), top_k), -1, dtype=torch.int32)
+    at = torch.searchsorted(places, positions[real] - 1)
+    found = logits[at.to(logits.device)].float().log_softmax(-1)  # (T', vocabulary)
+    own[real] = found.gather(1, ids[real, None].to(found.device))[:, 0].cpu()
+    top = found.topk(top_k)
+    likeliest[real], likeliest_ids[real] = top.values.cpu(), top.indices.int().cpu()
     return ResponseLogprobs(
         token_ids=ids.int(),
-        token_logprobs=found.gather(1, ids[:, None])[:, 0].masked_fill(~real, torch.nan),
+        token_logprobs=own,
         mask=real,
-        topk_token_ids=likeliest.indices.int().masked_fill(lacking, -1) if top_k else None,
-        topk_logprobs=likeliest.values.masked_fill(lacking, torch.nan) if top_k else None,
+        topk_token_ids=likeliest_ids if top_k else None,
+        topk_logprobs=likeliest if top_k else None,
     )
 
 
@@ -153,7 +162,8 @@ def load_model(
         config = transformers.AutoConfig.from_pretrained(name)
         tokenizer = transformers.AutoTokenizer.from_pretrained(name)
         kind = kind or _kind(transformers, config)
-        network = None if top_k is None else _with_head(transformers, name, kind, required)
+        head_wanted = top_k is not None and (required or kind == "causal")
+        network = _with_head(transformers, config, name, required) if head_wanted else None
         has_head = network is not None
         if network is None:
             network = transformers.AutoModel.from_pretrained(name, dtype="auto")
@@ -172,13 +182,17 @@ def load_model(
     )
 
 
-def _with_head(transformers: Any, name: str, kind: Kind, required: bool) -> Any:
+def _with_head(transformers: Any, config: Any, name: str, required: bool) -> Any:
     """A causal model with its head; None where there is none and none is required.
 
     Raises:
         ConfigError: there is none, and one is required.
     """
-    if kind == "causal":
+    if _kind(transformers, config) == "encoder":
+        why = "an encoder does not predict a next token"
+    elif type(config) not in transformers.MODEL_FOR_CAUSAL_LM_MAPPING:
+        why = f"transformers has no causal language model for {config.model_type}"
+    else:
         network, loading = transformers.AutoModelForCausalLM.from_pretrained(
             name, dtype="auto", output_loading_info=True
         )
@@ -186,12 +200,9 @@ def _with_head(transformers: Any, name: str, kind: Kind, required: bool) -> Any:
         if not missing:
             return network
         why = f"its weights lack {', '.join(missing[:3])}"
-    else:
-        why = "an encoder does not predict a next token"
     if required:
         raise ConfigError(f"model {name!r} gives no log-probabilities: {why}; leave logprobs out")
-    if kind == "causal":
-        log.warning("no log-probabilities are kept: %s", why)
+    log.warning("no log-probabilities are kept: %s", why)
     return None
 
 

@@ -4,7 +4,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -103,7 +103,8 @@ def capture(
         out: where the store goes, or was left unfinished.
         layers: layer ids to keep; all by default.
         max_tokens: T, the response tokens kept at most.
-        batch_tokens: tokens in a batch, padding included; one sequence may have more.
+        batch_tokens: tokens in a batch, padding included; one sequence may have more. With
+            log-probabilities there is a logit for each of them and each word of the vocabulary.
         kind: of the model; by default what its configuration says.
         device: where to run; an accelerator where there is one by default.
         dtype: of the store, float16 or float32.
@@ -161,7 +162,7 @@ def capture(
             for i, each in zip(todo, found, strict=True):
                 problem = _out_of_range(each.states, network.layers, dtype, requests[i].hashkey)
                 if problem is None:
-                    _append(writer, requests[i], tokens[i], each)
+                    _append(writer, requests[i], tokens[i], _finite(each, requests[i].hashkey))
                 else:
                     log.warning("left out: %s", problem)
                     out_of_range.append(problem)
@@ -214,6 +215,15 @@ def _append(writer: ActivationWriter, request: Request, tokens: Tokens, found: C
         response=request.response,
         logprobs=found.logprobs,
     )
+
+
+def _finite(found: Captured, hashkey: str) -> Captured:
+    """The same, without log-probabilities that are none; the log says so."""
+    given = found.logprobs
+    if given is None or not given.token_logprobs[given.mask].isnan().any():
+        return found
+    log.warning("%r has no log-probabilities: the model gave NaN", hashkey)
+    return replace(found, logprobs=None)
 
 
 def _out_of_range(

@@ -105,7 +105,7 @@ class LogprobArrays:
     token_logprobs: ArrayMeta
     topk_token_ids: ArrayMeta | None
     topk_logprobs: ArrayMeta | None
-    complete: bool
+    complete: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -132,16 +132,13 @@ class LogprobArrays:
         )
 
 
-def find_logprobs(
-    files: Files, folder: str, rows: int, *, complete: bool = False
-) -> LogprobArrays | None:
+def find_logprobs(files: Files, folder: str, rows: int) -> LogprobArrays | None:
     """The log-probability arrays of a store, or None where it has none.
 
     Args:
         files: the store's.
         folder: what their names start with.
         rows: how many they must have.
-        complete: a missing file is damage.
 
     Raises:
         StoreError: some of those that belong together are missing, or they do not fit.
@@ -161,13 +158,11 @@ def find_logprobs(
         )
     if topk_logprobs is not None and topk_logprobs.shape[2] == 0:
         topk_ids = topk_logprobs = None
-    return LogprobArrays(ids, logprobs, topk_ids, topk_logprobs, complete)
+    return LogprobArrays(ids, logprobs, topk_ids, topk_logprobs)
 
 
-def verify_logprobs(
-    files: Files, folder: str, rows: int, *, complete: bool = False
-) -> Iterator[Damage]:
-    """Damage to the log-probability arrays of a store, where it has any; `complete` as above."""
+def verify_logprobs(files: Files, folder: str, rows: int) -> Iterator[Damage]:
+    """Damage to the log-probability arrays of a store, where it has any."""
     try:
         found = find_logprobs(files, folder, rows)
     except StoreError as error:
@@ -177,5 +172,4 @@ def verify_logprobs(
         return
     for meta in (found.token_ids, found.token_logprobs, found.topk_token_ids, found.topk_logprobs):
         if meta is not None:
-            held = rows if complete else meta.shape[0]
-            yield from verify_chunks(files, meta, held, missing_is_damage=complete)
+            yield from verify_chunks(files, meta, meta.shape[0], missing_is_damage=False)

@@ -38,5 +38,8 @@ def create_or_resume(path: str | os.PathLike[str], wanted: NativeSchema) -> Acti
         there, here = getattr(writer.schema, name), getattr(wanted, name)
         if there != here:
             writer.close()
-            raise StoreError(f"{os.fspath(path)} was begun with {name}={there!r}, not {here!r}")
+            raise StoreError(
+                f"{os.fspath(path)} was begun with {name}={there!r}, not {here!r}; go on as it was "
+                f"begun{' (logprobs=False keeps none)' if 'logprob' in name else ''}, or begin anew"
+            )
     return writer

@@ -10,9 +10,9 @@ from ..layout.columns import check_range, read_column, require_meta
 from ..layout.files import Files
 from ..layout.json_text import lines, parse_json
 from ..layout.metadata import ArrayMeta, read_attributes
-from ..logprobs import LogprobArrays, find_logprobs
+from ..logprobs import LogprobArrays
 from ..part import StorePart, Text, log_dropped
-from .arrays import ACTIVATIONS, TEXTS
+from .arrays import ACTIVATIONS, LOGPROB_TYPES, TEXTS
 from .schema import SCHEMA, NativeSchema, parse_schema
 
 
@@ -50,7 +50,7 @@ def open_native(files: Files) -> StorePart:
         halu=numbers["halu"][rows],
         dropped=len(counts) - len(rows),
         allocated=meta.shape[0],
-        logprobs=check_logprobs(files, schema),
+        logprobs=logprob_arrays(files, schema),
         load_hashkeys=partial(_hashkeys, files, schema, rows),
         load_groups=partial(_strings, files, schema, "group", rows) if schema.grouped else None,
         load_texts=partial(_texts, files, schema),
@@ -77,21 +77,30 @@ def check_activations(files: Files, schema: NativeSchema, meta: ArrayMeta) -> No
         )
 
 
-def check_logprobs(files: Files, schema: NativeSchema) -> LogprobArrays | None:
-    """The arrays of log-probabilities, which must be those that the root attributes say.
+def logprob_arrays(files: Files, schema: NativeSchema) -> LogprobArrays | None:
+    """The arrays of log-probabilities that the root attributes speak of; no others are the store's.
 
     Raises:
-        StoreError: they are not.
+        StoreError: one is missing, too short, or not what the root attributes say.
     """
-    R, k = schema.logprob_tokens, schema.logprobs_top_k
-    found = find_logprobs(files, "", schema.rows, complete=R > 0)
-    if R and (found is None or (found.shape[1], found.top_k) != (R, k)):
-        got = "none" if found is None else f"{found.shape[1]} tokens and top {found.top_k}"
-        raise StoreError(
-            f"{files.name}: the root attributes say log-probabilities of {R} tokens and top {k}, "
-            f"and its arrays have {got}"
-        )
-    return found
+    found: dict[str, ArrayMeta] = {}
+    for name in schema.logprob_arrays:
+        meta = found[name] = require_meta(files, name, schema.rows)
+        expected = (LOGPROB_TYPES[name], schema.row_shape(name))
+        if (meta.dtype, meta.shape[1:]) != expected:
+            raise StoreError(
+                f"{files.name}: {name} is {meta.dtype} {meta.shape} and the root attributes say "
+                f"{expected[0]} (rows, {', '.join(map(str, expected[1]))})"
+            )
+    if not found:
+        return None
+    return LogprobArrays(
+        token_ids=found["response_token_ids"],
+        token_logprobs=found["response_token_logprobs"],
+        topk_token_ids=found.get("response_topk_token_ids"),
+        topk_logprobs=found.get("response_topk_logprobs"),
+        complete=True,
+    )
 
 
 def _column(files: Files, schema: NativeSchema, name: str) -> np.ndarray:

@@ -3,8 +3,8 @@
 import json
 import operator
 from collections.abc import Container
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import google_crc32c
 import numpy as np
@@ -49,6 +49,10 @@ class RowValues:
     response_token_logprobs: np.ndarray | None = None
     response_topk_token_ids: np.ndarray | None = None
     response_topk_logprobs: np.ndarray | None = None
+
+    def without_logprobs(self) -> Self:
+        """The same row without what takes most memory."""
+        return replace(self, **dict.fromkeys(LOGPROB_TYPES))
 
 
 def row_values(
@@ -112,14 +116,24 @@ def logprob_tables(schema: NativeSchema, given: ResponseLogprobs) -> dict[str, n
     if len(shape) != 1 or shape[0] > R:
         rule = f"(R,) with at most logprob_tokens={R}"
         raise refused("logprobs", "size of R", rule, f"{shape}")
-    topk = given.topk_logprobs
-    if topk is not None and topk.shape[1] != k:
-        rule = f"logprobs_top_k={k} alternatives a token, or none"
-        raise refused("logprobs", "size of k", rule, f"{topk.shape[1]}")
+    topk, topk_ids = given.topk_logprobs, given.topk_token_ids
+    sizes = [None if x is None else x.shape[1] for x in (topk_ids, topk)]
+    if sizes not in ([k, k], [None, None]):
+        rule = f"logprobs_top_k={k} alternatives a token, ids and values, or none of both"
+        raise refused("logprobs", "size of k", rule, f"{sizes[0]} ids and {sizes[1]} values")
+    own = given.token_logprobs.detach().masked_fill(~given.mask, torch.nan)
+    lacking = own.isnan().logical_and(given.mask).nonzero()
+    if len(lacking):
+        rule = "a number wherever the mask says that there is one"
+        raise refused("logprobs", "missing value", rule, f"NaN of token {lacking[0].item()}")
+    for ids in (given.token_ids, topk_ids):
+        if ids is not None and ids.numel() and not -1 <= int(ids.min()) <= int(ids.max()) <= _MOST:
+            got = f"{int(ids.min())} to {int(ids.max())}"
+            raise refused("logprobs", "range", f"token ids of -1 to {_MOST}", got)
     found = {
         "response_token_ids": given.token_ids,
-        "response_token_logprobs": given.token_logprobs.masked_fill(~given.mask, torch.nan).float(),
-        "response_topk_token_ids": given.topk_token_ids,
+        "response_token_logprobs": own.float(),
+        "response_topk_token_ids": topk_ids,
         "response_topk_logprobs": None if topk is None else topk.float(),
     }
     rows = {}

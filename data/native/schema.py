@@ -1,7 +1,6 @@
 """The native store: its root attributes and the metadata of its arrays."""
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from typing import Any, Literal
@@ -130,12 +129,14 @@ class NativeSchema:
         """The rows in a file of an array; files that a commit writes again are small."""
         if name == ACTIVATIONS:
             return self.shard_rows
-        size = math.prod(self.row_shape(name)) * 4
-        return min(self.column_rows, max(1, _LOGPROB_FILE_BYTES // size))
+        if name not in LOGPROB_TYPES:
+            return self.column_rows
+        row = self.logprob_tokens * max(1, self.logprobs_top_k) * 4
+        return min(self.column_rows, max(1, _LOGPROB_FILE_BYTES // row))
 
-    def first_open(self, rows: int) -> int:
-        """The first of so many rows whose values a next commit writes again."""
-        return min(rows - rows % self.rows_per_file(name) for name in self.tables)
+    def first_open(self, rows: int, names: Sequence[str]) -> int:
+        """The first of so many rows whose values in some tables a next commit writes again."""
+        return min((rows - rows % self.rows_per_file(name) for name in names), default=rows)
 
     def shard_key(self, number: int) -> str:
         """The key of a file of activations."""

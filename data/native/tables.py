@@ -1,6 +1,7 @@
 """What a store holds besides the activations: tables of values, metadata and the root."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,15 +28,27 @@ def read_tables(folder: Folder, schema: NativeSchema) -> tuple[list[str], dict[i
     }
     if len(set(columns["hashkey"])) < rows:
         raise StoreError(f"{folder.root}: a hashkey stands at several rows")
-    again = range(schema.first_open(rows), rows)
-    tables = {name: [column[row] for row in again] for name, column in columns.items()}
+    start, late = _open_from(schema)
+    values = {
+        row: RowValues(**{"group": None, **{name: c[row] for name, c in columns.items()}})
+        for row in range(start, rows)
+    }
+    again, tables = np.arange(late, rows), {}
     for name in schema.logprob_arrays:
         meta = require_meta(files, name, rows)
-        tables[name] = list(read_rows(files, meta, np.array(again), missing_reads_as_fill=False))
-    groups = {} if schema.grouped else {"group": None}
-    return columns["hashkey"], {
-        row: RowValues(**groups, **{name: table[place] for name, table in tables.items()})
-        for place, row in enumerate(again)
+        tables[name] = read_rows(files, meta, again, missing_reads_as_fill=False)
+    for row in range(late, rows) if tables else ():
+        values[row] = replace(values[row], **{name: t[row - late] for name, t in tables.items()})
+    return columns["hashkey"], values
+
+
+def still_open(schema: NativeSchema, values: Mapping[int, RowValues]) -> dict[int, RowValues]:
+    """What a next commit writes again of these values, after one that wrote all of them."""
+    start, late = _open_from(schema)
+    return {
+        row: v if row >= late or v.response_token_ids is None else v.without_logprobs()
+        for row, v in values.items()
+        if row >= start
     }
 
 
@@ -66,6 +79,12 @@ def write_metadata(folder: Folder, schema: NativeSchema) -> None:
     folder.settle(ACTIVATIONS, *schema.tables, "")
     folder.replace(ROOT, schema.group_json())
     folder.settle("")
+
+
+def _open_from(schema: NativeSchema) -> tuple[int, int]:
+    """The first rows that a next commit writes again, of any table and of log-probabilities."""
+    tables, logprobs = schema.tables, schema.logprob_arrays
+    return schema.first_open(schema.rows, tables), schema.first_open(schema.rows, logprobs)
 
 
 def _encoded(schema: NativeSchema, name: str, values: list[Any]) -> bytes:

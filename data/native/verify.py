@@ -14,9 +14,8 @@ from ..layout.damage import Damage, Progress, attempt, verify_activations, verif
 from ..layout.files import Files
 from ..layout.json_text import lines
 from ..layout.metadata import ArrayMeta, read_attributes
-from ..logprobs import verify_logprobs
 from .arrays import ACTIVATIONS, TEXTS
-from .reader import check_activations, check_logprobs, parse_text, ranges
+from .reader import check_activations, logprob_arrays, parse_text, ranges
 from .schema import NativeSchema, parse_schema
 from .shard_file import shard_index
 
@@ -36,8 +35,7 @@ def verify_native(files: Files, tell: Progress) -> Iterator[Damage]:
     if "hashkey" in columns:
         yield from _verify_keys(columns["hashkey"].tolist())
     yield from _verify_texts(files, schema)
-    damage = list(verify_logprobs(files, "", schema.rows, complete=schema.logprob_tokens > 0))
-    yield from damage or attempt("", partial(check_logprobs, files, schema))
+    yield from _verify_logprobs(files, schema)
     meta, is_laid_out = None, False
     try:
         meta = require_meta(files, ACTIVATIONS, schema.rows)
@@ -56,6 +54,16 @@ def verify_native(files: Files, tell: Progress) -> Iterator[Damage]:
         listed = {(d.row, d.layer) for d in damage}
         found = _verify_indices(files, schema, meta) if is_laid_out else ()
         yield from (d for d in found if (d.row, d.layer) not in listed)
+
+
+def _verify_logprobs(files: Files, schema: NativeSchema) -> Iterator[Damage]:
+    sound = True
+    for name in schema.logprob_arrays:
+        damage = list(verify_column(files, name, schema.rows, missing_is_damage=True))
+        sound &= not damage
+        yield from damage
+    if sound:
+        yield from attempt("log-probabilities", partial(logprob_arrays, files, schema))
 
 
 def _verify_keys(keys: list[str]) -> Iterator[Damage]:

@@ -22,7 +22,7 @@ from .old_shard_file import OldShardFile
 from .row import as_block, fill_row, require_place, row_values
 from .schema import SCHEMA, NativeSchema, new_schema, parse_schema
 from .shard_file import Shard, ShardFile
-from .tables import read_tables, write_metadata, write_tables
+from .tables import read_tables, still_open, write_metadata, write_tables
 
 
 class ActivationWriter:
@@ -266,8 +266,7 @@ class ActivationWriter:
                 write_tables(self._folder, schema, self._rows, committed)
                 write_metadata(self._folder, schema)
             self._schema = schema
-            start = schema.first_open(rows)
-            self._rows = {row: values for row, values in self._rows.items() if row >= start}
+            self._rows = still_open(schema, self._rows)
 
     def close(self) -> None:
         """Commits and lets the store go; after a failed write it only lets go.

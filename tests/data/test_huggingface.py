@@ -181,7 +181,13 @@ def test_without_a_head_there_are_none_and_it_is_said(
     with caplog.at_level(logging.WARNING, "kview.data"):
         capture(models["headless"], lines(LINES), tmp_path / "a", device="cpu")
     assert "no log-probabilities are kept: its weights lack lm_head.weight" in caplog.text
+    with caplog.at_level(logging.WARNING, "kview.data"):  # it has seen the token that it predicts
+        capture(models["encoder"], lines(LINES), tmp_path / "c", kind="causal", device="cpu")
+    assert "an encoder does not predict a next token" in caplog.text
+    assert ActivationStore.open(tmp_path / "c").logprobs_top_k is None
     capture(models["causal"], lines(LINES), tmp_path / "b", logprobs=False, device="cpu")
+    with pytest.raises(StoreError, match=r"logprob_tokens=0, not 64.*logprobs=False keeps"):
+        capture(models["causal"], lines(LINES), tmp_path / "b", device="cpu")
     for name in "ab":
         assert ActivationStore.open(tmp_path / name).logprobs_top_k is None
 
@@ -335,3 +341,62 @@ def test_batches_hold_every_sequence_once_and_few_tokens() -> None:
     assert sorted(i for b in batches for i in b) == wanted
     assert all(len(b) == 1 or len(b) * max(lengths[i] for i in b) <= 400 for b in batches)
     assert len(batches) < 1.2 * sum(lengths[i] for i in wanted) / 400
+
+
+def test_a_model_for_pictures_too_is_captured_without_log_probabilities(
+    lines: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sizes: dict[str, Any] = {"hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 2}
+    config = transformers.LlavaConfig(
+        text_config=transformers.LlamaConfig(**sizes, vocab_size=44, num_hidden_layers=2),
+        vision_config=transformers.CLIPVisionConfig(
+            **sizes, num_hidden_layers=1, image_size=8, patch_size=4
+        ),
+    )
+    transformers.LlavaModel(config).save_pretrained(tmp_path / "llava")
+    tokenizer().save_pretrained(tmp_path / "llava")
+    with caplog.at_level(logging.WARNING, "kview.data"):
+        assert capture(tmp_path / "llava", lines(LINES), tmp_path / "a", device="cpu").rows == 5
+    assert "transformers has no causal language model for llava" in caplog.text
+
+
+def test_log_probabilities_that_are_none_are_left_out_and_said(
+    models: dict[str, Path],
+    lines: Callable[..., Path],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    model = transformers.AutoModelForCausalLM.from_pretrained(models["causal"])
+    with torch.no_grad():
+        model.lm_head.weight[0] = torch.nan
+    model.save_pretrained(tmp_path / "wild")
+    tokenizer().save_pretrained(tmp_path / "wild")
+    with caplog.at_level(logging.WARNING, "kview.data"):
+        capture(tmp_path / "wild", lines(LINES[:1]), tmp_path / "a", device="cpu")
+    assert "has no log-probabilities: the model gave NaN" in caplog.text
+    assert (ActivationStore.open(tmp_path / "a").logprobs([0]).token_ids == -1).all()
+
+
+def test_logits_are_asked_for_where_they_are_needed_and_counted(
+    models: dict[str, Path],
+    lines: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    forward = transformers.LlamaForCausalLM.forward
+
+    def without(self: Any, input_ids: Any, attention_mask: Any, output_hidden_states: Any) -> Any:
+        return forward(self, input_ids, attention_mask, output_hidden_states=output_hidden_states)
+
+    def deaf(self: Any, input_ids: Any, logits_to_keep: Any = 0, **more: Any) -> Any:
+        return forward(self, input_ids, **more)
+
+    capture(models["causal"], lines(LINES), tmp_path / "a", device="cpu", dtype="float32")
+    monkeypatch.setattr(transformers.LlamaForCausalLM, "forward", without)
+    capture(models["causal"], lines(LINES), tmp_path / "b", device="cpu", dtype="float32")
+    stores = [ActivationStore.open(tmp_path / name) for name in "ab"]
+    found = [s.logprobs(range(5)).token_logprobs for s in stores]
+    np.testing.assert_allclose(found[0], found[1], atol=1e-6)
+    monkeypatch.setattr(transformers.LlamaForCausalLM, "forward", deaf)
+    with pytest.raises(StoreError, match="capture it with logprobs=False"):
+        capture(models["causal"], lines(LINES), tmp_path / "c", device="cpu")

@@ -158,5 +158,6 @@ def _recorded(scores: Sequence[NDArray[np.float64]]) -> SplitScores | NoMetrics:
     lacking = sum(int((~np.isfinite(s)).sum()) for s in scores)
     if lacking:
         total = sum(map(len, scores))
-        return NoMetrics(reason=f"{lacking} of {total} rows have no log-probabilities recorded")
+        reason = f"{lacking} of {total} rows have no log-probabilities recorded, or no finite ones"
+        return NoMetrics(reason=reason)
     return SplitScores(scores[0], scores[1] if len(scores) > 1 else None)

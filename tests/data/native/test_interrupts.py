@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -110,8 +111,14 @@ def blocks_that_are_left(folder: Path, interrupts: int) -> None:
     assert len(rows_left) > 1, f"the interrupts fell at one moment: {rows_left}"
 
 
-@pytest.mark.parametrize("old", [False, True], ids=["index at the start", "index at the end"])
-def test_a_commit_may_be_interrupted_after_every_call(tmp_path: Path, old: bool) -> None:
+@pytest.mark.parametrize(
+    ("old", "logprobs"),
+    [(False, {}), (True, {}), (False, {"logprob_tokens": 2, "logprobs_top_k": 1})],
+    ids=["index at the start", "index at the end", "log-probabilities"],
+)
+def test_a_commit_may_be_interrupted_after_every_call(
+    tmp_path: Path, old: bool, logprobs: dict[str, Any]
+) -> None:
     at, finished = 0, False
     while not finished:
         at += 1
@@ -119,7 +126,8 @@ def test_a_commit_may_be_interrupted_after_every_call(tmp_path: Path, old: bool)
         if old:
             shutil.unpack_archive(OLD, path)
         else:
-            ActivationWriter.create(path, **SIZES, shard_rows=3, durable=False).close()
+            begun = ActivationWriter.create(path, **SIZES, shard_rows=3, durable=False, **logprobs)
+            begun.close()
         writer = ActivationWriter.resume(path, durable=False)
         append_rows(writer, 6)
         with fault(KeyboardInterrupt(), at, after=True) as faults, suppress(KeyboardInterrupt):

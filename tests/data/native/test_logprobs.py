@@ -1,5 +1,6 @@
 """Log-probabilities of a native store: what was appended is what is read, or there is an error."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from kview.data.native import schema as native_schema
 R, K = 6, 2
 
 
-def logprobs_of(row: int, top_k: int = K) -> ResponseLogprobs | None:
+def logprobs_of(row: int, top_k: int = K) -> Any:
     """A function of the row: of 0 to 6 tokens; some have none recorded, and each fifth row none."""
     if row % 5 == 4:
         return None
@@ -70,7 +71,7 @@ def require(path: Path, rows: int, top_k: int = K) -> None:
 
 @pytest.fixture
 def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Five rows of the k alternatives in a file, and ten of the tokens' own."""
+    """Five rows in a file, or ten without alternatives."""
     monkeypatch.setattr(native_schema, "_LOGPROB_FILE_BYTES", 10 * R * 4)
 
 
@@ -123,13 +124,36 @@ def test_what_is_missing_or_changed_is_damage_and_never_nothing(tmp_path: Path) 
         assert [d.array for d in verify_store(path)] == [name]
         place.write_bytes(whole)
     (path / "response_topk_logprobs" / "zarr.json").unlink()
-    with pytest.raises(StoreError, match="only some are there"):
+    with pytest.raises(StoreError, match="there is no array response_topk_logprobs"):
         ActivationStore.open(path)
-    (path / "response_topk_token_ids" / "zarr.json").unlink()
-    message = "say log-probabilities of 6 tokens and top 2, and its arrays have 6 tokens and top 0"
-    with pytest.raises(StoreError, match=message):
-        ActivationStore.open(path)
-    assert message in str(verify_store(path)[0])
+    assert "there is no array response_topk_logprobs" in str(verify_store(path)[0])
+
+
+def test_what_another_begin_left_is_not_the_stores(tmp_path: Path) -> None:
+    """A store that was being made and was not, and then was made with fewer log-probabilities."""
+    path = tmp_path / "a"
+    ActivationWriter.create(path, **SIZES, logprob_tokens=R, logprobs_top_k=K).close()
+    (path / "zarr.json").unlink()
+    with ActivationWriter.create(path, **SIZES, logprob_tokens=R + 1) as writer:
+        activations, values = row_values(2)
+        writer.append(activations, **values, logprobs=logprobs_of(2, 0))
+    assert verify_store(path) == []
+    store = ActivationStore.open(path)
+    assert (store.logprob_tokens, store.logprobs_top_k) == (R + 1, 0)
+    assert store.logprobs([0]).token_ids[0, :2].tolist() == [2, 3]
+
+
+@pytest.mark.usefixtures("small_files")
+def test_committed_log_probabilities_leave_memory(tmp_path: Path) -> None:
+    with ActivationWriter.create(
+        tmp_path / "a", **SIZES, logprob_tokens=R, logprobs_top_k=K
+    ) as writer:
+        for row in range(13):
+            append(writer, row)
+        writer.commit()
+        held = [row for row, v in writer._rows.items() if v.response_token_ids is not None]
+        assert held == [10, 11, 12]
+        assert len(writer._rows) == 13
 
 
 def test_what_does_not_fit_the_store_is_refused(tmp_path: Path) -> None:
@@ -147,6 +171,16 @@ def test_what_does_not_fit_the_store_is_refused(tmp_path: Path) -> None:
             other.append(activations, **values, logprobs=given)
         with pytest.raises(ContractError, match="given: type: expected ResponseLogprobs, got list"):
             other.append(activations, **values, logprobs=[0.1])  # type: ignore[arg-type]
+        ids_alone = dataclasses.replace(logprobs_of(6, 1), topk_logprobs=None)
+        with pytest.raises(ContractError, match="ids and values, or none of both, got 1 ids and N"):
+            other.append(activations, **values, logprobs=ids_alone)
+        plain = logprobs_of(6, 0)
+        nan = dataclasses.replace(plain, token_logprobs=plain.token_logprobs * torch.nan)
+        with pytest.raises(ContractError, match="a number wherever the mask says"):
+            other.append(activations, **values, logprobs=nan)
+        far = dataclasses.replace(plain, token_ids=plain.token_ids.long() + 2**40)
+        with pytest.raises(ContractError, match="token ids of -1 to 2147483647"):
+            other.append(activations, **values, logprobs=far)
         assert len(other) == 0
         other.append(activations, **values, logprobs=logprobs_of(6, 0))
     written: Any = zarr.open(tmp_path / "other")
