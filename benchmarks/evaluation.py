@@ -3,8 +3,8 @@
     python benchmarks/evaluation.py [small | large]
 
 `large` is the size of a language model's store: 10,000 rows of 33 layers and 4096 units, one token.
-Mean activations lie in temporary files meanwhile, 4.3 GB in TMPDIR, and it takes some minutes on two
-cores. `small` is 1000 rows of 31 layers and 576 units. Run it on Linux; it prints a JSON line
+Mean activations lie in temporary files meanwhile, 4.3 GB in TMPDIR, and it takes some minutes on
+two cores. `small` is 1000 rows of 31 layers and 576 units. Run it on Linux; it prints a JSON line
 per row.
 """
 
