@@ -72,8 +72,8 @@ def open_run(folder: RunFolder, store_of_run: str | None = None) -> OpenRun:
         StoreError: the store is not there.
     """
     config = folder.read_config()
-    encoder = load_encoder(folder.encoder)
     settings = RunSettings.from_dict(config)
+    encoder = load_encoder(folder.encoder)
     if store_of_run is not None:
         settings = dataclasses.replace(settings, store=full_path(store_of_run))
     try:

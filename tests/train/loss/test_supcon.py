@@ -193,6 +193,8 @@ def test_forward_mode_is_refused_and_not_zero(derivative: Any):
         derivative(SupConLoss(), torch.randn(3, 2, 4))
 
 
+# torch's own, when forward mode is used for the first time in a process
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
 def test_a_dual_tensor_is_refused_and_one_without_a_tangent_is_not():
     z = torch.randn(3, 2, 4)
     with forward_ad.dual_level():
