@@ -1,7 +1,7 @@
 # Everything runs in .venv at the root, which the first target that needs it creates.
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
+PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
 	-c constraints.txt
 
 .DEFAULT_GOAL := help

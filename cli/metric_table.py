@@ -1,10 +1,8 @@
 """The tables of metrics that `evaluate` and `demo` print."""
 
 from ..eval import DetectionEvaluation, NoMetrics, Scored
-from ..eval.detection.spread import Spread
+from ..eval.detection.spread import WORDS, Spread
 from .console import print_table, say
-
-_WORDS = {"chosen": "the chosen detector", "best_baseline": "the best baseline"}
 
 
 def show_metrics(evaluation: DetectionEvaluation) -> None:
@@ -30,7 +28,7 @@ def show_spread(spread: Spread) -> None:
         ("", "mean", "deviation", *(f"seed {seed}" for seed in spread.seeds)),
         [
             (
-                _WORDS.get(name, name),
+                WORDS.get(name, name),
                 *(number(value) for value in (auroc.mean, auroc.deviation, *auroc.values)),
             )
             for name, auroc in spread.auroc.items()

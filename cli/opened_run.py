@@ -90,7 +90,9 @@ def open_run(folder: RunFolder, store_of_run: str | None = None) -> OpenRun:
         settings=settings,
         own=own,
         train=every_layer(own, settings, "train", read),
-        val=None if own.splits.val is None else every_layer(own, settings, "val", read),
+        val=None
+        if own.splits.val is None
+        else every_layer(own, settings, "val", read, logprobs=True),
         layers=layers,
     )
 
@@ -109,7 +111,7 @@ def rows_to_score(run: OpenRun, store: str | None = None) -> ToScore:
     parser = own if store is None else open_data(settings, store)
     if store is not None:
         require_same_kind(own, parser, settings.store, store)
-    test = every_layer(parser, settings, "test", run.layers.scored(own))
+    test = every_layer(parser, settings, "test", run.layers.scored(own), logprobs=True)
     rows = np.arange(len(test)) if store is None else unseen_rows(test, run.seen, store)
     return ToScore(
         test=test.select(rows),

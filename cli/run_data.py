@@ -55,18 +55,28 @@ def dataset(
 
 
 def every_layer(
-    parser: ActivationParser, settings: RunSettings, split: Split, layers: tuple[int, ...]
+    parser: ActivationParser,
+    settings: RunSettings,
+    split: Split,
+    layers: tuple[int, ...],
+    *,
+    logprobs: bool = False,
 ) -> ActivationDataset:
-    """One side of the split with each of some layers as a view, as it is scored.
+    """One side of the split with each of some layers as a view.
 
-    Samples carry log-probabilities where the store has them: baselines are made of them.
+    Args:
+        parser: whose rows.
+        settings: of the run.
+        split: the side.
+        layers: the model's layer ids.
+        logprobs: samples carry log-probabilities where the store has them, to be scored by.
     """
     rows = parser.get_dataset(
         split,
         num_views=max(2, len(layers)),
         relevant_layers=layers,
         pad_length=settings.data.pad_length,
-        include_response_logprobs=parser.store.logprobs_top_k is not None,
+        include_response_logprobs=logprobs and parser.store.logprobs_top_k is not None,
     )
     return rows.with_views(range(len(layers)))
 

@@ -184,7 +184,7 @@ def _append(
 
 def _logprobs(source: ActivationStore, row: int) -> ResponseLogprobs | None:
     top_k = source.logprobs_top_k
-    return None if top_k is None else source.logprobs([row]).row(0).checked(top_k)
+    return None if top_k is None else source.logprobs([row]).row(0).tensors(top_k)
 
 
 def _compare(

@@ -248,7 +248,7 @@ class ActivationDataset(EpochBatches, Dataset[KViewItem]):
             view_indices=torch.from_numpy(views),
             input_length=torch.from_numpy(self.store.input_lengths[rows].astype(np.int64)),
             token_mask=torch.from_numpy(np.arange(self.settings.pad_length) < tokens[:, None]),
-            logprobs=self.store.logprobs(rows).checked(self.settings.top_k)
+            logprobs=self.store.logprobs(rows).tensors(self.settings.top_k)
             if self.settings.logprobs
             else None,
             views_repeat=self.views_repeat,

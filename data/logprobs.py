@@ -63,7 +63,7 @@ class LogprobBlock:
             topk_logprobs=None if self.topk_logprobs is None else self.topk_logprobs[b],
         )
 
-    def checked(self, top_k: int) -> ResponseLogprobs:
+    def tensors(self, top_k: int) -> ResponseLogprobs:
         """The same as tensors, with the first `top_k` alternatives; a number is there or NaN."""
         ids, logprobs = self.topk_token_ids, self.topk_logprobs
         return ResponseLogprobs(

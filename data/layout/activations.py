@@ -51,17 +51,7 @@ class ActivationArray:
     def read(
         self, rows: np.ndarray, layers: np.ndarray, tokens: np.ndarray, out: np.ndarray
     ) -> None:
-        """Reads the real tokens of each row's layers, and zeros behind them.
-
-        Args:
-            rows: (B,) rows of the array.
-            layers: (B, K) positions on its layer axis.
-            tokens: (B,) how many of a row's tokens are real, at most T'.
-            out: (B, K, T', H), C-contiguous, of the array's dtype.
-
-        Raises:
-            StoreError: a chunk with real tokens is missing or damaged; names array, row and layer.
-        """
+        """Reads real tokens, and zeros behind them, as `part.Activations.read` says."""
         place = f"{self.files.name}: {self.meta.key}"
         read_blocks(self.reader.read, place, rows, layers, tokens, out)
 

@@ -11,7 +11,7 @@ from .choice import Choice
 from .comparison import Difference
 from .layer_map import LayerMap
 from .reference import Reference
-from .scoring import DetectionMetrics, NoMetrics
+from .scoring import DetectionMetrics, NoMetrics, auroc_of
 from .verdict import Verdict
 
 
@@ -30,7 +30,7 @@ class Scored:
     @property
     def auroc(self) -> float | None:
         """Its AUROC; None where there are no metrics."""
-        return None if isinstance(self.metrics, NoMetrics) else self.metrics.auroc.value
+        return auroc_of(self.metrics)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

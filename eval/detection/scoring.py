@@ -72,6 +72,11 @@ class NoMetrics:
     failed: bool = False
 
 
+def auroc_of(metrics: DetectionMetrics | NoMetrics) -> float | None:
+    """The AUROC; None where there are no metrics."""
+    return None if isinstance(metrics, NoMetrics) else metrics.auroc.value
+
+
 def detection_metrics(
     scores: NDArray[np.floating],
     labels: NDArray[np.integer],

@@ -33,6 +33,10 @@ class Mean:
         )
 
 
+WORDS = {"chosen": "the chosen detector", "best_baseline": "the best baseline"}
+"""For people, what in `Spread.auroc` is no scorer's name."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
     """AUROC over several trainings, scored on the same rows.

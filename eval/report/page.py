@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from ..detection.results import DetectionEvaluation
-from ..detection.scoring import DetectionMetrics, NoMetrics
+from ..detection.scoring import DetectionMetrics, NoMetrics, auroc_of
 from .render import render
 
 _HARDEST = 5
@@ -237,8 +237,8 @@ def _layer_pictures(evaluation: DetectionEvaluation) -> list[Picture]:
     curves = {
         name: {layer.layer: value for layer in layers if (value := of(layer)) is not None}
         for name, of in (
-            ("kNN on its embeddings", lambda layer: _auroc(layer.knn)),
-            ("probe", lambda layer: _auroc(layer.probe)),
+            ("kNN on its embeddings", lambda layer: auroc_of(layer.knn)),
+            ("probe", lambda layer: auroc_of(layer.probe)),
             ("probe in cross-validation", lambda layer: layer.probe_cv_auroc),
         )
     }
@@ -271,7 +271,3 @@ def _layer_pictures(evaluation: DetectionEvaluation) -> list[Picture]:
             svg=projection_by_layer(drawn.points, drawn.layers),
         ),
     ]
-
-
-def _auroc(metrics: DetectionMetrics | NoMetrics) -> float | None:
-    return None if isinstance(metrics, NoMetrics) else metrics.auroc.value

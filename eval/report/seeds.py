@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..detection.results import DetectionEvaluation
-from ..detection.spread import Spread
+from ..detection.spread import WORDS, Spread
 from .render import render
 
 
@@ -32,6 +32,7 @@ def write_seeds_report(
         "seeds.html.j2",
         evaluations=evaluations,
         spread=Spread.of(evaluations),
+        words=WORDS,
         names=[f"seed {seed}" for seed in evaluations],
         pages=pages,
         pictures={

@@ -1,15 +1,14 @@
 """Random damage to plain arrays: an error in one sentence, or values of the right shape."""
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from helpers.damaged import read_all, refusal
 from helpers.plain_arrays import KINDS, values, write
-from kview.contracts import StoreError
-from kview.data import ActivationStore, verify_store
+from kview.data import verify_store
 
 SEEDS = [*range(100), *(pytest.param(s, marks=pytest.mark.soak) for s in range(100, 600))]
 HEAD = 400
@@ -40,24 +39,6 @@ def harm(data: bytes, rng: np.random.Generator) -> bytes:
     if kind == 1:
         return data[:at]
     return data[:at] + (data[at + size :] if kind == 2 else rng.bytes(size) + data[at:])
-
-
-def read_all(file: Path) -> list[tuple[str, bytes, int]]:
-    """The key, the values and the label of each row."""
-    with ActivationStore.open(file) as store:
-        _ = store.texts(), store.groups, store.fingerprint
-        every = np.arange(store.num_layers)[None]
-        rows = [store.read([row], every)[0].tobytes() for row in range(len(store))]
-        return list(zip(store.hashkeys, rows, store.halu.tolist(), strict=True))
-
-
-def refusal(action: Callable[[], object]) -> str:
-    """The sentence by which a store is refused; "" where it is not."""
-    try:
-        action()
-    except StoreError as error:
-        return str(error)
-    return ""
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from helpers.captures import Capture, capture, merge
-from kview.contracts import StoreError
-from kview.data import ActivationStore, verify_store
+from helpers.damaged import read_all, refusal
+from kview.data import verify_store
 
 SEEDS = [*range(100), *(pytest.param(s, marks=pytest.mark.soak) for s in range(100, 600))]
 FILES = (
@@ -79,26 +79,6 @@ def truth(parts: tuple[Capture, ...]) -> dict[str, tuple[bytes, int]]:
         for key, values, halu in zip(part.keys, x, part.halu, strict=True):
             found[key] = (values.tobytes(), halu)
     return found
-
-
-def read_all(path: Path) -> list[tuple[str, bytes, int]]:
-    """The key, the values and the label of each row."""
-    with ActivationStore.open(path) as store:
-        store.texts()
-        if store.logprobs_top_k is not None:
-            store.logprobs(range(len(store)))
-        every = np.arange(store.num_layers)[None]
-        rows = [store.read([row], every)[0].tobytes() for row in range(len(store))]
-        return list(zip(store.hashkeys, rows, store.halu.tolist(), strict=True))
-
-
-def refusal(action: Callable[[], object]) -> str:
-    """The sentence by which a store is refused; "" where it is not."""
-    try:
-        action()
-    except StoreError as error:
-        return str(error)
-    return ""
 
 
 @pytest.mark.parametrize("seed", SEEDS)
